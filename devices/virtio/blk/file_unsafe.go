@@ -1,0 +1,69 @@
+package blk
+
+import (
+	"io"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// transfer does all of segments with preadv or pwritev, however many calls
+// that takes. It exists because the functions of package unix allocate the
+// vector in each call.
+func (f *File) transfer(trap uintptr, segments [][]byte, off int64) (int, error) {
+	vector := f.iovecs.Get().(*[maxIOV]unix.Iovec)
+	defer f.iovecs.Put(vector)
+	defer clear(vector[:min(len(segments), maxIOV)]) // the pool must not keep guest memory alive
+	total := 0
+	for len(segments) > 0 {
+		k := 0
+		for ; len(segments) > 0 && k < maxIOV; segments = segments[1:] {
+			if s := segments[0]; len(s) > 0 {
+				vector[k].Base = unsafe.SliceData(s)
+				vector[k].SetLen(len(s))
+				k++
+			}
+		}
+		n, err := f.transferVector(trap, vector[:k], off+int64(total))
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// transferVector does all of vector, which it consumes.
+func (f *File) transferVector(trap uintptr, vector []unix.Iovec, off int64) (int, error) {
+	total := 0
+	for len(vector) > 0 {
+		// The last argument is the upper half of the offset on 32-bit hosts.
+		r, _, errno := unix.Syscall6(trap, uintptr(f.fd), uintptr(unsafe.Pointer(&vector[0])), uintptr(len(vector)), uintptr(off), 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0:
+			return total, errno
+		case r == 0 && trap == unix.SYS_PREADV:
+			return total, io.ErrUnexpectedEOF
+		case r == 0:
+			return total, io.ErrShortWrite
+		}
+		total, off = total+int(r), off+int64(r)
+		vector = consume(vector, uint64(r))
+	}
+	return total, nil
+}
+
+// consume returns vector without its first n bytes.
+func consume(vector []unix.Iovec, n uint64) []unix.Iovec {
+	for n > 0 && n >= vector[0].Len {
+		n -= vector[0].Len
+		vector = vector[1:]
+	}
+	if n > 0 {
+		v := &vector[0]
+		v.Base = (*byte)(unsafe.Add(unsafe.Pointer(v.Base), n))
+		v.Len -= n
+	}
+	return vector
+}
