@@ -1,0 +1,132 @@
+package bootimage
+
+import "fmt"
+
+// Kind is a kind of kernel file.
+type Kind uint8
+
+const (
+	BzImage Kind = iota + 1 // Linux/x86 bzImage for the 64-bit boot protocol
+	Vmlinux                 // x86-64 ELF executable with a PVH entry note
+)
+
+func (k Kind) String() string {
+	switch k {
+	case BzImage:
+		return "bzImage"
+	case Vmlinux:
+		return "ELF vmlinux"
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// MemoryType is the type of a memory range, with the values of ACPI 6.5
+// section 15 (address range types), which both boot protocols use.
+type MemoryType uint32
+
+const (
+	RAM         MemoryType = 1 // AddressRangeMemory
+	Reserved    MemoryType = 2 // AddressRangeReserved
+	ACPIReclaim MemoryType = 3 // AddressRangeACPI
+	ACPINVS     MemoryType = 4 // AddressRangeNVS
+	Unusable    MemoryType = 5 // AddressRangeUnusable
+)
+
+// MemoryRange is one entry of the memory map that the kernel is told (E820).
+// Addr and Size are guest-physical, in bytes.
+type MemoryRange struct {
+	Addr, Size uint64
+	Type       MemoryType
+}
+
+// Params is what a kernel is booted with.
+type Params struct {
+	// Cmdline is the kernel command line, without a terminating NUL.
+	Cmdline string
+
+	// Initrd is the initial RAM disk or nil. It is not copied.
+	Initrd []byte
+
+	// Memory is the memory map, sorted by address, without overlaps, at most
+	// 128 entries. Kernel, initrd and boot data are placed in its RAM only, and
+	// nothing is placed in the first MiB except the boot data (see the package
+	// comment), so ACPI tables and the like need an entry of another type.
+	Memory []MemoryRange
+
+	// RSDP is the guest-physical address of the ACPI root pointer, 0 for none.
+	RSDP uint64
+}
+
+// Segment is a piece of guest memory to fill before the guest starts.
+type Segment struct {
+	Addr uint64 // guest-physical
+	Data []byte // what goes to Addr; may alias the kernel's or initrd's bytes: do not write
+
+	// Size is how much memory belongs to the segment, at least len(Data). The
+	// kernel relies on zeroes behind Data, so RAM that was in use before needs
+	// clearing there. Segments do not overlap by this size.
+	Size uint64
+
+	Name string // for messages: "kernel", "initrd", "command line", ...
+}
+
+// EntryMode is the processor state in which a kernel wants to be entered.
+type EntryMode uint8
+
+const (
+	// Linux64 is the 64-bit boot protocol: long mode with paging, the first
+	// 4 GiB mapped one to one, flat CS 0x10 and data segments 0x18, interrupts
+	// off, RSI = Entry.Arg (boot_params).
+	Linux64 EntryMode = iota + 1
+
+	// PVH is the x86/HVM direct boot: 32-bit protected mode without paging,
+	// flat segments of 4 GiB, CR0 = PE, CR4 = 0, interrupts off,
+	// EBX = Entry.Arg (hvm_start_info).
+	PVH
+)
+
+func (m EntryMode) String() string {
+	switch m {
+	case Linux64:
+		return "64-bit boot protocol"
+	case PVH:
+		return "PVH"
+	}
+	return fmt.Sprintf("EntryMode(%d)", uint8(m))
+}
+
+// Entry says how to start the boot processor.
+type Entry struct {
+	Mode EntryMode
+	PC   uint64 // guest-physical address of the first instruction
+	Arg  uint64 // guest-physical address of the boot information
+}
+
+// Plan is a loaded kernel: what to copy where, and how to start.
+type Plan struct {
+	Kind     Kind
+	Version  string // a bzImage's own description of itself; may be empty
+	Segments []Segment
+	Entry    Entry
+}
+
+// Load plans the boot of kernel, the content of a kernel's file, with p. The
+// plan's segments alias kernel and p.Initrd, which must stay unchanged and
+// mapped until the segments have been copied.
+//
+// An error is one line that reads well behind the name of the kernel's file.
+// Load keeps no state; any number of goroutines may call it.
+func Load(kernel []byte, p Params) (*Plan, error) {
+	kind, err := Identify(kernel)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := newMemoryMap(p.Memory)
+	if err != nil {
+		return nil, err
+	}
+	if kind == Vmlinux {
+		return loadVmlinux(kernel, p, mem)
+	}
+	return loadBzImage(kernel, p, mem)
+}
