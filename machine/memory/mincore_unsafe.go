@@ -1,0 +1,21 @@
+package memory
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mincore sets bit 0 of vec[i] when page i of data is in host memory, as
+// mincore(2) does; package unix has no wrapper for it. data is page aligned and
+// not empty, and vec has a byte for each of its pages.
+func mincore(data, vec []byte) error {
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE,
+		uintptr(unsafe.Pointer(unsafe.SliceData(data))),
+		uintptr(len(data)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(vec))))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
