@@ -1,0 +1,218 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"govmm/devices"
+	"govmm/devices/serial"
+	"govmm/devices/virtio/virtiommio"
+	"govmm/kvm"
+	"govmm/machine/memory"
+)
+
+// A Machine is one virtual machine: RAM, vCPUs and devices, put together by New and
+// run once by Run. Its methods may be called from any goroutine.
+type Machine struct {
+	cfg Config
+	log *slog.Logger
+
+	dev *kvm.Device
+	vm  *kvm.VM
+	ram *memory.Memory
+
+	pio, mmio  *devices.Bus
+	uart       *serial.UART
+	transports []*virtiommio.Transport
+	closers    []func() error // run last to first by Close
+
+	first     bootState
+	vcpus     []*vcpu
+	vcpusDone sync.WaitGroup
+	start     chan struct{} // closed when the vCPUs may run
+
+	mu      sync.Mutex
+	begun   bool // Run or Close closed start
+	ended   bool // outcome and err are final
+	outcome Outcome
+	err     error
+	closed  bool
+}
+
+// New makes a machine and loads the kernel into it. Nothing runs yet. It fails with
+// a *ConfigError, an error of bootimage or one of kvm. The caller closes the machine.
+func New(cfg Config) (_ *Machine, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Machine{cfg: cfg, log: cfg.log(), start: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if err := m.openVM(); err != nil {
+		return nil, err
+	}
+	if err := m.addMemory(); err != nil {
+		return nil, err
+	}
+	if err := m.addDevices(); err != nil {
+		return nil, err
+	}
+	entry, err := m.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.addVCPUs(entry); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// openVM opens KVM and makes the VM with its interrupt controllers and timer.
+func (m *Machine) openVM() error {
+	var err error
+	if m.dev, err = kvm.OpenPath(m.cfg.kvmPath()); err != nil {
+		return err
+	}
+	m.onClose(m.dev.Close)
+	if err := m.dev.Require(RequiredCaps()...); err != nil {
+		return err
+	}
+	if err := m.checkHostLimits(); err != nil {
+		return err
+	}
+	if m.vm, err = m.dev.CreateVM(); err != nil {
+		return err
+	}
+	m.onClose(m.vm.Close)
+	// Both before the first vCPU, as api.rst asks.
+	if err := m.vm.SetIdentityMapAddr(identityMapAddr); err != nil {
+		return err
+	}
+	if err := m.vm.SetTSSAddr(tssAddr); err != nil {
+		return err
+	}
+	if err := m.vm.CreateIRQChip(); err != nil {
+		return err
+	}
+	return m.vm.CreatePIT2(kvm.PITSpeakerDummy)
+}
+
+// addMemory maps guest RAM and gives it to KVM.
+func (m *Machine) addMemory() error {
+	ranges, err := memory.Layout(m.cfg.memory(), holeStart, holeEnd)
+	if err != nil {
+		return err
+	}
+	if m.ram, err = memory.New(ranges); err != nil {
+		return fmt.Errorf("guest RAM of %d MiB: %w", m.cfg.memory()>>20, err)
+	}
+	m.onClose(m.ram.Close)
+	for i, r := range m.ram.Regions() {
+		slot := kvm.MemorySlot{Slot: uint32(i), GuestPhys: r.Base, Mem: r.Data}
+		if err := m.vm.SetMemory(slot); err != nil {
+			return fmt.Errorf("guest RAM at %#x: %w", r.Base, err)
+		}
+	}
+	return nil
+}
+
+// Run runs the guest until it ends, or until ctx is cancelled. The error is nil when the guest
+// ended by itself, and the Outcome says how; a *CrashError when the guest could not go
+// on; the cause of ctx; or what failed on the host. All device
+// requests have been completed when Run returns. A machine runs once.
+func (m *Machine) Run(ctx context.Context) (Outcome, error) {
+	if !m.begin() {
+		return Outcome{}, errors.New("the machine has run already, or is closed")
+	}
+	release := reserveProcs(len(m.vcpus))
+	defer release()
+	stopWatching := context.AfterFunc(ctx, func() {
+		m.end(Outcome{}, context.Cause(ctx))
+	})
+	defer stopWatching()
+	close(m.start)
+	m.vcpusDone.Wait()
+	// No vCPU can start a request now. What is in flight reaches the disk.
+	m.stopTransports()
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.outcome, m.err
+}
+
+func (m *Machine) begin() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.begun {
+		return false
+	}
+	m.begun = true
+	return true
+}
+
+// end stops the vCPUs; the first call says why. It does not wait, because vCPUs
+// call it themselves.
+func (m *Machine) end(o Outcome, err error) {
+	m.mu.Lock()
+	first := !m.ended
+	if first {
+		m.ended, m.outcome, m.err = true, o, err
+	}
+	m.mu.Unlock()
+	if !first {
+		return
+	}
+	m.log.Debug("the run ends", "outcome", o.Reason, "err", err)
+	m.kickAll()
+}
+
+func (m *Machine) kickAll() {
+	for _, v := range m.vcpus {
+		v.kick()
+	}
+}
+
+// WriteConsole feeds p to the guest's serial port and blocks until the guest
+// has taken it all or ctx ends. It tells how many bytes were taken; none is lost.
+// One call at a time keeps the bytes in order.
+func (m *Machine) WriteConsole(ctx context.Context, p []byte) (int, error) {
+	return m.uart.Receive(ctx, p)
+}
+
+// Memory is the guest's RAM, for looking into.
+func (m *Machine) Memory() *memory.Memory { return m.ram }
+
+// Close ends the machine and gives back every descriptor, mapping and goroutine. It is
+// not to be called while Run is under way: cancel Run's context first. Closing
+// twice is allowed.
+func (m *Machine) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	neverRan := !m.begun
+	m.begun = true
+	m.mu.Unlock()
+
+	if neverRan {
+		// vCPU goroutines wait for the start; let them see that they are to stop.
+		m.kickAll()
+		close(m.start)
+	}
+	m.vcpusDone.Wait()
+	var errs []error
+	for i := len(m.closers) - 1; i >= 0; i-- {
+		errs = append(errs, m.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Machine) onClose(f func() error) { m.closers = append(m.closers, f) }

@@ -1,0 +1,28 @@
+package machine
+
+import "govmm/kvm"
+
+// RequiredCaps are the KVM capabilities without which New fails, in the order in
+// which a machine comes to need them.
+func RequiredCaps() []kvm.Cap {
+	return []kvm.Cap{
+		kvm.CapUserMemory,         // guest RAM is our mapping
+		kvm.CapIRQChip,            // interrupt controllers in the kernel
+		kvm.CapPIT2,               // and the timer beside them
+		kvm.CapIRQFD,              // virtio interrupts
+		kvm.CapIOEventFD,          // virtio doorbells
+		kvm.CapSetTSSAddr,         // Intel hosts cannot enter real mode without
+		kvm.CapSetIdentityMapAddr, // nor without this
+		kvm.CapExtCPUID,           // KVM_GET_SUPPORTED_CPUID
+		kvm.CapImmediateExit,      // kicking a vCPU without a race
+	}
+}
+
+// OptionalCaps are the capabilities that make a machine better where they are there.
+func OptionalCaps() []kvm.Cap {
+	return []kvm.Cap{
+		kvm.CapTSCDeadlineTimer, // a guest timer without calibration
+		kvm.CapAdjustClock,      // kvm-clock that can be set
+		kvm.CapXSAVE2,           // state of every processor extension
+	}
+}

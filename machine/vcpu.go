@@ -1,0 +1,133 @@
+package machine
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"govmm/kvm"
+)
+
+// vcpu is one virtual processor and the goroutine that is its life: locked to an
+// OS thread, it creates the vCPU, makes all its ioctls and runs it. KVM ties a
+// vCPU to the thread that last used it, and switching costs (api.rst, "vcpu ioctls").
+type vcpu struct {
+	id  int
+	m   *Machine
+	cpu *kvm.VCPU // set before live reports ready
+
+	tid  atomic.Int32 // the OS thread; zero when it is gone
+	stop atomic.Bool
+}
+
+// live is the vCPU's goroutine. It reports on ready once, when the vCPU exists and
+// has its first state, and ends when the machine stops.
+func (v *vcpu) live(ready chan<- error) {
+	defer v.m.vcpusDone.Done()
+	// Never unlocked: the thread ends with the goroutine, and with it what
+	// KVM keeps of it.
+	runtime.LockOSThread()
+	v.tid.Store(int32(unix.Gettid()))
+	defer v.tid.Store(0)
+
+	err := v.m.setUpVCPU(v)
+	ready <- err
+	if err != nil {
+		return
+	}
+	<-v.m.start
+	defer v.recoverPanic()
+	for !v.stop.Load() {
+		exit, err := v.cpu.Run()
+		if err != nil {
+			v.m.end(Outcome{}, fmt.Errorf("vCPU %d: %w", v.id, err))
+			return
+		}
+		v.dispatch(exit)
+	}
+}
+
+// recoverPanic turns a panic of the monitor's into the end of the run, so that
+// whoever called Run can put the terminal back before the process ends.
+func (v *vcpu) recoverPanic() {
+	if r := recover(); r != nil {
+		v.m.end(Outcome{}, &PanicError{Value: r, Stack: debug.Stack()})
+	}
+}
+
+// A PanicError is a bug in the monitor, caught on a vCPU's goroutine.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
+
+// dispatch answers one exit.
+func (v *vcpu) dispatch(exit *kvm.Exit) {
+	switch exit.Reason {
+	case kvm.ExitIO:
+		v.portIO(exit.IO())
+	case kvm.ExitMMIO:
+		a := exit.MMIO()
+		if a.Write {
+			v.m.mmio.Write(a.Addr, a.Data)
+		} else {
+			v.m.mmio.Read(a.Addr, a.Data)
+		}
+	case kvm.ExitIntr:
+		// A kick, which live's loop sees, or one of the Go runtime's signals.
+	case kvm.ExitSystemEvent:
+		v.systemEvent(exit)
+	default:
+		v.m.end(Outcome{}, crash(v.id, v.rip(), exit))
+	}
+}
+
+// portIO answers an IN or OUT, or each element of a string instruction in turn.
+func (v *vcpu) portIO(io kvm.IO) {
+	for i := range io.Count {
+		p := io.Data[i*io.Size:][:io.Size]
+		if io.Write {
+			v.m.pio.Write(uint64(io.Port), p)
+		} else {
+			v.m.pio.Read(uint64(io.Port), p)
+		}
+	}
+}
+
+func (v *vcpu) systemEvent(exit *kvm.Exit) {
+	switch exit.SystemEvent().Type {
+	case kvm.SystemShutdown:
+		v.m.end(Outcome{Reason: PowerOff}, nil)
+	case kvm.SystemReset:
+		v.m.end(Outcome{Reason: Reset}, nil)
+	default:
+		v.m.end(Outcome{}, crash(v.id, v.rip(), exit))
+	}
+}
+
+// rip is for messages; zero where KVM does not tell.
+func (v *vcpu) rip() uint64 {
+	regs, err := v.cpu.Regs()
+	if err != nil {
+		return 0
+	}
+	return regs.RIP
+}
+
+// kick makes the vCPU leave its loop. Order matters: a vCPU that is about to enter
+// the guest sees immediate_exit, one that is inside gets the signal. SIGURG, because the Go
+// runtime has a handler for it that takes stray ones for nothing.
+func (v *vcpu) kick() {
+	v.stop.Store(true)
+	v.cpu.SetImmediateExit(true)
+	if tid := v.tid.Load(); tid != 0 {
+		// ESRCH: the thread ended meanwhile, which is what was wanted.
+		_ = unix.Tgkill(os.Getpid(), int(tid), unix.SIGURG)
+	}
+}
