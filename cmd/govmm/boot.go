@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"govmm/devices/virtio"
+	"govmm/devices/virtio/blk"
+	"govmm/machine"
+)
+
+// bootFlags are the flags and arguments of govmm boot.
+type bootFlags struct {
+	memory    size
+	cpus      int
+	appended  string
+	cmdline   string
+	disks     []string
+	debugExit bool
+	verbose   bool
+
+	kernel, initrd string
+}
+
+func newBootCommand() *cobra.Command {
+	f := bootFlags{memory: machine.DefaultMemory}
+	c := &cobra.Command{
+		Use:   "boot [flags] KERNEL [INITRD]",
+		Short: "boot a Linux kernel and give its console",
+		Long: `Boot KERNEL, a bzImage or an ELF vmlinux, with INITRD as its initial RAM disk, and join
+its serial console to standard input and output.
+
+On a terminal: Ctrl-A X ends the guest, Ctrl-A A sends Ctrl-A, Ctrl-A H shows help. Otherwise
+standard input is fed to the guest as it comes, and its end does not end the guest.
+
+` + statusHelp,
+		Example: `  govmm boot /boot/vmlinuz-$(uname -r) initramfs.cpio
+  govmm boot -m 1G -c 2 -d root.img -a "root=/dev/vda rw" vmlinuz
+  govmm boot vmlinuz initramfs.cpio </dev/null | tee log`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return errors.New("boot takes KERNEL and, if there is one, INITRD; see govmm boot --help")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			f.kernel = args[0]
+			if len(args) == 2 {
+				f.initrd = args[1]
+			}
+			return f.run(c.Flags().Changed("cmdline"))
+		},
+	}
+	flags := c.Flags()
+	flags.VarP(&f.memory, "memory", "m", "guest memory, with a suffix of K, M or G")
+	flags.IntVarP(&f.cpus, "cpus", "c", machine.DefaultCPUs, "number of virtual CPUs")
+	flags.StringVarP(&f.appended, "append", "a", "", "`words` to add to the kernel's command line ("+machine.DefaultCmdline+")")
+	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
+	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
+	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
+	return c
+}
+
+// kernelCmdline is the command line that the flags make.
+func (f *bootFlags) kernelCmdline(replaced bool) string {
+	line := machine.DefaultCmdline
+	if replaced {
+		line = f.cmdline
+	}
+	if f.appended != "" {
+		line += " " + f.appended
+	}
+	if line == "" {
+		line = " " // machine.Config's word for an empty one
+	}
+	return line
+}
+
+// config makes the machine's configuration but for its images and devices.
+func (f *bootFlags) config(replaced bool) (machine.Config, error) {
+	if f.memory == 0 || f.cpus == 0 {
+		// Zero means the default to machine.Config, but not to one who typed it.
+		return machine.Config{}, fmt.Errorf("a machine needs memory and a CPU: --memory %s --cpus %d", &f.memory, f.cpus)
+	}
+	cfg := machine.Config{
+		Memory: uint64(f.memory), CPUs: f.cpus,
+		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
+	}
+	if f.verbose {
+		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	} else {
+		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	return cfg, nil
+}
+
+// run boots the guest and returns when it has ended.
+func (f *bootFlags) run(replaced bool) error {
+	cfg, err := f.config(replaced)
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	stop := endOnSignal(end)
+	defer stop()
+
+	disks, err := openDisks(f.disks)
+	defer closeDisks(disks)
+	if err != nil {
+		return err
+	}
+	if cfg.Devices, err = blockDevices(disks, cfg.Log); err != nil {
+		return err
+	}
+	cfg.Console = output{os.Stdout, end}
+	m, err := f.newMachine(cfg)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+
+	con := openConsole(end)
+	defer con.restore()
+	if err := con.start(ctx, m.WriteConsole); err != nil {
+		return err
+	}
+	outcome, err := m.Run(ctx)
+	con.restore() // before any message
+	var bug *machine.PanicError
+	if errors.As(err, &bug) {
+		os.Stderr.Write(bug.Stack)
+	}
+	return runStatus(outcome, err)
+}
+
+// newMachine maps the images for as long as the machine is made from them.
+func (f *bootFlags) newMachine(cfg machine.Config) (*machine.Machine, error) {
+	kernel, err := openImage("kernel", f.kernel)
+	if err != nil {
+		return nil, err
+	}
+	defer kernel.close()
+	cfg.Kernel = kernel
+	if f.initrd != "" {
+		initrd, err := openImage("initrd", f.initrd)
+		if err != nil {
+			return nil, err
+		}
+		defer initrd.close()
+		cfg.Initrd = initrd
+	}
+	return machine.New(cfg)
+}
+
+func blockDevices(disks []*blk.File, log *slog.Logger) ([]virtio.Device, error) {
+	var devs []virtio.Device
+	for _, d := range disks {
+		dev, err := blk.New(blk.Config{Backend: d, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		devs = append(devs, dev)
+	}
+	return devs, nil
+}
+
+func closeDisks(disks []*blk.File) {
+	for _, d := range disks {
+		if err := d.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "govmm:", err)
+		}
+	}
+}
+
+// endOnSignal has the signals that end programs end the run in order instead. SIGPIPE
+// is caught so that a write to a closed pipe is an error like others.
+func endOnSignal(end context.CancelCauseFunc) (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	go func() {
+		if s, ok := <-ch; ok {
+			end(&signalError{s.(syscall.Signal)})
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		signal.Stop(pipe)
+		close(ch)
+	}
+}

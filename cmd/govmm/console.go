@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// console joins the program's standard input and output with the guest's serial port.
+type console struct {
+	in       *os.File
+	terminal bool
+	saved    *term.State
+	end      context.CancelCauseFunc // ends the run
+}
+
+// openConsole looks at standard input; a terminal becomes raw with start.
+func openConsole(end context.CancelCauseFunc) *console {
+	return &console{in: os.Stdin, terminal: term.IsTerminal(int(os.Stdin.Fd())), end: end}
+}
+
+// start puts the terminal into raw mode and feeds input to send until ctx ends.
+func (c *console) start(ctx context.Context, send func(context.Context, []byte) (int, error)) error {
+	if !c.terminal {
+		go c.feed(ctx, send)
+		return nil
+	}
+	saved, err := term.MakeRaw(int(c.in.Fd()))
+	if err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	c.saved = saved
+	typed := newTypeahead()
+	context.AfterFunc(ctx, typed.close)
+	go c.read(typed)
+	go typed.drain(ctx, send)
+	return nil
+}
+
+// restore gives the terminal back as it was. It may be called at any time, and twice.
+func (c *console) restore() {
+	if c.saved != nil {
+		_ = term.Restore(int(c.in.Fd()), c.saved)
+		c.saved = nil
+	}
+}
+
+// feed passes input that is no terminal to the guest, unchanged and no faster than
+// the guest takes it. Its end is not the guest's end.
+func (c *console) feed(ctx context.Context, send func(context.Context, []byte) (int, error)) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.in.Read(buf)
+		if n > 0 {
+			if _, err := send(ctx, buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// read takes keys from the terminal. It never waits for the guest, so that Ctrl-A X
+// works with a guest that has stopped listening.
+func (c *console) read(typed *typeahead) {
+	var esc escapes
+	buf := make([]byte, 4096)
+	var out []byte
+	for {
+		n, err := c.in.Read(buf)
+		for rest := buf[:n]; len(rest) > 0; {
+			var cmd escapeCommand
+			out, cmd, rest = esc.filter(out[:0], rest)
+			typed.add(out)
+			switch cmd {
+			case escapeQuit:
+				c.end(errEscape)
+				return
+			case escapeHelp:
+				fmt.Fprint(os.Stderr, "\r\n", strings.ReplaceAll(escapeHelpText, "\n", "\r\n"))
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				// The terminal is gone, and with it whoever could end the guest.
+				c.end(fmt.Errorf("terminal: %w", err))
+			}
+			return
+		}
+	}
+}
+
+// typeahead holds what was typed or pasted until the guest takes it. It grows with
+// what its own user pastes; the guest has no say in it.
+type typeahead struct {
+	mu     sync.Mutex
+	more   sync.Cond
+	held   []byte
+	closed bool
+}
+
+func newTypeahead() *typeahead {
+	t := new(typeahead)
+	t.more.L = &t.mu
+	return t
+}
+
+func (t *typeahead) add(p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = append(t.held, p...)
+	t.more.Signal()
+}
+
+func (t *typeahead) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.more.Signal()
+}
+
+// take waits for input and empties the buffer; nil after close.
+func (t *typeahead) take() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.held) == 0 && !t.closed {
+		t.more.Wait()
+	}
+	if t.closed {
+		return nil
+	}
+	p := t.held
+	t.held = nil
+	return p
+}
+
+func (t *typeahead) drain(ctx context.Context, send func(context.Context, []byte) (int, error)) {
+	for p := t.take(); p != nil; p = t.take() {
+		if _, err := send(ctx, p); err != nil {
+			return
+		}
+	}
+}
+
+// output is standard output as the guest's console. A reader that has gone ends
+// the run instead of killing the program with the terminal still raw.
+type output struct {
+	w   io.Writer
+	end context.CancelCauseFunc
+}
+
+func (o output) Write(p []byte) (int, error) {
+	if _, err := o.w.Write(p); err != nil {
+		o.end(fmt.Errorf("console output: %w", err))
+	}
+	return len(p), nil // the run's end says it; the UART has nothing to add
+}

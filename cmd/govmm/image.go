@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// image is a kernel or initrd mapped from its file: nothing is read that the loader
+// does not look at, and nothing of it lands in the heap.
+type image []byte
+
+// openImage maps the file. what names it in errors.
+func openImage(what, path string) (image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	switch {
+	case info.IsDir():
+		return nil, fmt.Errorf("%s: %s is a directory, give the file itself", what, path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: %s is not a regular file", what, path)
+	case info.Size() == 0:
+		return nil, fmt.Errorf("%s: %s is empty", what, path)
+	case info.Size() > maxImage:
+		return nil, fmt.Errorf("%s: %s has %d bytes, more than any guest's memory", what, path, info.Size())
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot map %s: %w", what, path, err)
+	}
+	return b, nil
+}
+
+const maxImage = 1 << 40
+
+func (i image) close() {
+	if i != nil {
+		_ = unix.Munmap(i)
+	}
+}
