@@ -1,0 +1,103 @@
+package debian
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// RemedySetup is the command that gets what the nested test host needs.
+const RemedySetup = "go run ./cmd/nested setup"
+
+// run starts a program in dir, its messages in English, and returns its
+// standard output. The error has the last line of its standard error.
+func run(ctx context.Context, dir string, args ...string) (string, error) {
+	if _, err := exec.LookPath(args[0]); err != nil {
+		return "", fmt.Errorf("%s is not there: kernels are fetched with Debian's apt and dpkg", args[0])
+	}
+	if strings.HasPrefix(args[0], "apt-") && !listsFetched() {
+		return "", fmt.Errorf("apt has no package lists yet: run %q", RemedySetup)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, lastLine(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// listsFetched reports whether apt-get update has ever run.
+func listsFetched() bool {
+	lists, err := filepath.Glob("/var/lib/apt/lists/*_Packages*")
+	return err == nil && len(lists) > 0
+}
+
+// Missing returns the packages, by their names in Debian, without which the
+// test host does not start.
+func Missing() []string {
+	var missing []string
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		missing = append(missing, "qemu-system-x86")
+	}
+	if _, err := exec.LookPath("xz"); err != nil {
+		missing = append(missing, "xz-utils")
+	}
+	// QEMU's own copy, or what other distributions make of the package.
+	for _, bios := range []string{"/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin", "/usr/share/qemu-kvm/bios-256k.bin"} {
+		if _, err := os.Stat(bios); err == nil {
+			return missing
+		}
+	}
+	return append(missing, "seabios")
+}
+
+// ErrNoApt tells that packages have to be installed by hand.
+var ErrNoApt = errors.New("this system has no apt-get")
+
+// Install installs packages, as root or with sudo, and fetches the package
+// lists before if that was never done. What apt says goes to out.
+func Install(ctx context.Context, packages []string, out io.Writer) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return ErrNoApt
+	}
+	if !listsFetched() {
+		if err := asRoot(ctx, out, "apt-get", "update"); err != nil {
+			return err
+		}
+	}
+	if len(packages) == 0 {
+		return nil
+	}
+	args := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, packages...)
+	return asRoot(ctx, out, args...)
+}
+
+func asRoot(ctx context.Context, out io.Writer, args ...string) error {
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("sudo"); err != nil {
+			return fmt.Errorf("run as root: %s", strings.Join(args, " "))
+		}
+		args = append([]string{"sudo"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}
