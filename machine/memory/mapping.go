@@ -11,10 +11,9 @@ import (
 // at first touch.
 //
 // MAP_NORESERVE keeps the RAM of idle guests from counting against the host's
-// overcommit limit (mmap(2)). MADV_NOHUGEPAGE (madvise(2)) makes a touch cost
-// one page also on hosts that hand out transparent huge pages unasked, where it
-// would cost 512 pages. It is a choice of density over speed: with huge pages a
-// guest takes fewer faults and its TLB reaches further.
+// overcommit limit (mmap(2)). Whether a touch costs 4 KiB or a transparent huge
+// page of 2 MiB, which takes more memory and fewer faults, is left to the host's
+// setting.
 func mapAnonymous(size uint64) ([]byte, error) {
 	const (
 		prot  = unix.PROT_READ | unix.PROT_WRITE
@@ -23,11 +22,6 @@ func mapAnonymous(size uint64) ([]byte, error) {
 	data, err := unix.Mmap(-1, 0, int(size), prot, flags)
 	if err != nil {
 		return nil, fmt.Errorf("memory: mapping %d bytes of guest RAM: %w", size, os.NewSyscallError("mmap", err))
-	}
-	// EINVAL: a host kernel without huge pages, which is as good as advised.
-	if err := unix.Madvise(data, unix.MADV_NOHUGEPAGE); err != nil && err != unix.EINVAL {
-		unix.Munmap(data)
-		return nil, fmt.Errorf("memory: advising on guest RAM: %w", os.NewSyscallError("madvise", err))
 	}
 	return data, nil
 }

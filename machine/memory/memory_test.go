@@ -287,10 +287,12 @@ func TestResident(t *testing.T) {
 	}
 	m := newMemory(t, ranges...)
 	page := uint64(os.Getpagesize())
-	checkResident := func(when string, want uint64) {
+	// A host that hands out huge pages unasked gives 512 pages for one.
+	const huge = 2 << 20
+	checkResident := func(when string, touched uint64) {
 		t.Helper()
-		if got, err := m.Resident(); err != nil || got != want {
-			t.Errorf("%s: %d bytes are resident, %v, want %d", when, got, err, want)
+		if got, err := m.Resident(); err != nil || got < touched*page || got > touched*huge {
+			t.Errorf("%s: %d bytes are resident, %v, want those of %d touches", when, got, err, touched)
 		}
 	}
 	checkResident("untouched", 0)
@@ -301,11 +303,11 @@ func TestResident(t *testing.T) {
 		}
 		p[0] = 1
 	}
-	checkResident("after touching 3 pages", 3*page)
+	checkResident("after touching 3 pages", 3)
 	if _, err := m.ReadSlice(giB, giB); err != nil {
 		t.Fatal(err)
 	}
-	checkResident("after asking for a slice", 3*page)
+	checkResident("after asking for a slice", 3)
 }
 
 func TestClose(t *testing.T) {
