@@ -1,0 +1,94 @@
+# govmm. "make help" lists the targets. Everything that is made lies in bin/ or in the user's cache directory.
+
+GO      ?= go
+KERNELS := 6.1-cloud 6.12-cloud 6.1-full
+KERNEL  ?= 6.12-cloud
+NESTED  := bin/nested
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
+
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := build
+.PHONY: help build setup demo shell kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/govmm ## build bin/govmm
+
+bin/govmm: FORCE
+	@$(GO) version >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
+	$(GO) build -trimpath -ldflags "-s -w" -o $@ ./cmd/govmm
+
+bin/nested bin/demo: bin/%: FORCE
+	$(GO) build -trimpath -o $@ ./cmd/$*
+
+setup: $(NESTED) ## install the Debian packages that demo and tests need (asks for root only when some are missing)
+	$(NESTED) setup
+
+kernels: setup ## fetch Debian's stock kernels
+	@for k in $(KERNELS); do $(NESTED) kernel $$k || exit 1; done
+
+initramfs: bin/initramfs.cpio ## build the guests' userland, with the stock kernels' modules
+
+bin/initramfs.cpio: kernels FORCE
+	$(GO) run ./bootimage/initramfs/mkinitramfs -o $@ $(foreach k,$(KERNELS),-modules $$($(NESTED) modules $(k)))
+
+demo: build bin/demo initramfs ## boot a stock kernel, show what the guest sees, write to its disk
+	bin/demo -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs.cpio
+
+shell: build bin/demo initramfs ## the same with an interactive shell in the guest
+	bin/demo -shell -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs.cpio
+
+check: build ## show what this host offers
+	bin/govmm check
+
+test: lint test-unit test-kvm test-linux ## all tests
+
+test-unit: setup ## tests that need no privileges and no KVM
+	$(GO) test ./...
+	cd bootimage/initramfs/uroot && $(GO) test ./...
+
+# Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory.
+test-kvm: setup ## guests of hand-written code, on a real KVM
+	@set -e; for p in kvm machine cmd/govmm; do \
+		$(GO) test -c -tags kvmtest -o bin/kvmtest/$$(basename $$p) ./$$p; \
+		echo "$$p on KVM"; $(NESTED) --dir $$p --timeout 10m -- $(CURDIR)/bin/kvmtest/$$(basename $$p) -test.timeout 9m </dev/null; \
+	done
+
+test-linux: build initramfs ## stock kernels, from boot to power-off
+	@set -e; for p in machine cmd/govmm; do \
+		$(GO) test -c -tags linuxtest -o bin/linuxtest/$$(basename $$p) ./$$p; \
+		echo "$$p with stock kernels"; \
+		GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio \
+		$(NESTED) --dir $$p --timeout 30m -- $(CURDIR)/bin/linuxtest/$$(basename $$p) -test.timeout 29m </dev/null; \
+	done
+
+test-nested: setup ## the nested test host and the guests' userland themselves
+	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...
+
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@set -e; $(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
+	while read -r pkg target; do \
+		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	done
+
+lint: ## formatting and vet, with every build tag
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }
+	$(GO) vet ./...
+	@for t in kvmtest linuxtest nestedtest; do $(GO) vet -tags $$t ./... || exit 1; done
+
+generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
+	$(GO) generate ./...
+
+bench: build kernels ## what it costs, in virtual time, beside C and QEMU
+	cc -O2 -static -o kvm/testdata/pioexit kvm/testdata/pioexit.c
+	$(GO) test -c -tags kvmtest -o bin/kvmtest/kvm ./kvm
+	$(GO) test -c -tags linuxtest -o bin/linuxtest/govmm ./cmd/govmm
+	$(NESTED) --dir kvm --virtual-time --timeout 20m -- $(CURDIR)/bin/kvmtest/kvm -test.run '^$$' -test.bench PIOExit -test.benchtime 20000x </dev/null
+	GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_BINARY=$(CURDIR)/bin/govmm \
+	$(NESTED) --virtual-time --timeout 60m -- $(CURDIR)/bin/linuxtest/govmm -test.run '^$$' -test.bench . -test.benchtime 5x -test.timeout 59m </dev/null
+
+clean: ## remove bin/; the cache of kernels and userlands stays
+	rm -rf bin
