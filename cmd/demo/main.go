@@ -27,14 +27,12 @@ const (
 	diskSize    = "64M"
 )
 
+// What the initramfs's own command demo does with its arguments: it tells what the guest sees
+// and writes them to this file on /dev/vda.
 const (
-	fileName = "hello.txt"
+	fileName = "govmm-demo.txt"
 	fileText = "written by the guest"
 )
-
-// guestCommands run in the guest: tell what it sees, write the file.
-const guestCommands = "guestinfo && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && " +
-	"echo " + fileText + " > /mnt/" + fileName + " && sync && umount /mnt"
 
 type demo struct {
 	govmm, nested, kernel, initramfs string
@@ -96,7 +94,7 @@ func (d *demo) command(ctx context.Context, words string) (*exec.Cmd, error) {
 
 func (d *demo) shell() error {
 	fmt.Printf("The guest has %s CPUs, %s of memory and an empty ext4 disk, /dev/vda. Ctrl-A X or poweroff ends it.\n", guestCPUs, guestMemory)
-	c, err := d.command(context.Background(), "quiet TERM=linux")
+	c, err := d.command(context.Background(), "quiet TERM="+terminal())
 	if err != nil {
 		return err
 	}
@@ -104,10 +102,18 @@ func (d *demo) shell() error {
 	return c.Run()
 }
 
+// terminal is TERM for the guest, whose shell has a line editor for all but dumb ones.
+func terminal() string {
+	if t := os.Getenv("TERM"); t != "" {
+		return t
+	}
+	return "dumb"
+}
+
 func (d *demo) show() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c, err := d.command(ctx, "quiet -- "+guestCommands)
+	c, err := d.command(ctx, "quiet -- demo "+fileText)
 	if err != nil {
 		return err
 	}
