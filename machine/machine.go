@@ -77,11 +77,11 @@ func New(cfg Config) (_ *Machine, err error) {
 func (m *Machine) openVM() error {
 	var err error
 	if m.dev, err = kvm.OpenPath(m.cfg.kvmPath()); err != nil {
-		return err
+		return fmt.Errorf("%w; govmm check tells what to do", err)
 	}
 	m.onClose(m.dev.Close)
 	if err := m.dev.Require(RequiredCaps()...); err != nil {
-		return err
+		return fmt.Errorf("%w; govmm check shows them all", err)
 	}
 	if err := m.checkHostLimits(); err != nil {
 		return err

@@ -117,7 +117,7 @@ func (d *demo) show() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("booting", filepath.Base(d.kernel))
+	fmt.Print("booting ", filepath.Base(d.kernel), "\n  | ")
 	var console strings.Builder
 	c.Stdout = io.MultiWriter(&console, indent{os.Stdout})
 	c.Stderr = os.Stderr
