@@ -128,7 +128,7 @@ func (f *bootFlags) run(replaced bool) error {
 	}
 	defer m.Close()
 
-	con := openConsole(end)
+	con := openConsole(end, cfg.Log)
 	defer con.restore()
 	if err := con.start(ctx, m.WriteConsole); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -179,6 +180,33 @@ func TestTerminal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTerminalAfterKill holds that even SIGKILL, of the whole process group, leaves a usable terminal.
+func TestTerminalAfterKill(t *testing.T) {
+	person, program := openPTY(t)
+	before := termios(t, program)
+	c := command(t, "boot", writeGuest(t, guestSpin))
+	c.Stdin, c.Stdout = program, program
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(person, make([]byte, 1)); err != nil {
+		t.Fatalf("the guest said nothing: %v", err)
+	}
+	if termios(t, program) == before {
+		t.Fatal("the terminal is not raw")
+	}
+	syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+	c.Wait()
+	for range 1000 {
+		if termios(t, program) == before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the terminal stayed raw")
 }
 
 // TestTerminalHelp asks for the escapes and sends a Ctrl-A.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -17,12 +18,14 @@ type console struct {
 	in       *os.File
 	terminal bool
 	saved    *term.State
+	guard    *guard                  // puts the terminal back if we cannot; may be nil
 	end      context.CancelCauseFunc // ends the run
+	log      *slog.Logger
 }
 
 // openConsole looks at standard input; a terminal becomes raw with start.
-func openConsole(end context.CancelCauseFunc) *console {
-	return &console{in: os.Stdin, terminal: term.IsTerminal(int(os.Stdin.Fd())), end: end}
+func openConsole(end context.CancelCauseFunc, log *slog.Logger) *console {
+	return &console{in: os.Stdin, terminal: term.IsTerminal(int(os.Stdin.Fd())), end: end, log: log}
 }
 
 // start puts the terminal into raw mode and feeds input to send until ctx ends.
@@ -30,6 +33,11 @@ func (c *console) start(ctx context.Context, send func(context.Context, []byte) 
 	if !c.terminal {
 		go c.feed(ctx, send)
 		return nil
+	}
+	var err error
+	if c.guard, err = startGuard(c.in); err != nil {
+		// Only a killed monitor would need it.
+		c.log.Debug("the terminal has no guard", "err", err)
 	}
 	saved, err := term.MakeRaw(int(c.in.Fd()))
 	if err != nil {
@@ -49,6 +57,8 @@ func (c *console) restore() {
 		_ = term.Restore(int(c.in.Fd()), c.saved)
 		c.saved = nil
 	}
+	c.guard.release()
+	c.guard = nil
 }
 
 // feed passes input that is no terminal to the guest, unchanged and no faster than

@@ -40,6 +40,6 @@ processors and memory, emulates a serial console and virtio disks, and starts th
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newBootCommand(), newCheckCommand(), newVersionCommand())
+	root.AddCommand(newBootCommand(), newCheckCommand(), newVersionCommand(), newGuardCommand())
 	return root
 }
