@@ -13,18 +13,24 @@ import (
 // MAP_NORESERVE keeps the RAM of idle guests from counting against the host's
 // overcommit limit (mmap(2)). Whether a touch costs 4 KiB or a transparent huge
 // page of 2 MiB, which takes more memory and fewer faults, is left to the host's
-// setting.
-func mapAnonymous(size uint64) ([]byte, error) {
+// setting. KVM can map huge pages to the guest only where guest-physical and host
+// addresses agree in their low 21 bits, and not every kernel places mappings so; a few
+// untouched pages more make it true here.
+func mapAnonymous(base, size uint64) (mapping, data []byte, err error) {
 	const (
 		prot  = unix.PROT_READ | unix.PROT_WRITE
 		flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
 	)
-	data, err := unix.Mmap(-1, 0, int(size), prot, flags)
+	mapping, err = unix.Mmap(-1, 0, int(size+hugePage), prot, flags)
 	if err != nil {
-		return nil, fmt.Errorf("memory: mapping %d bytes of guest RAM: %w", size, os.NewSyscallError("mmap", err))
+		return nil, nil, fmt.Errorf("memory: mapping %d bytes of guest RAM: %w", size, os.NewSyscallError("mmap", err))
 	}
-	return data, nil
+	skip := (base - address(mapping)) % hugePage
+	return mapping, mapping[skip:][:size:size], nil
 }
+
+// hugePage is the size of x86's and arm64's smallest huge page.
+const hugePage = 2 << 20
 
 func unmap(data []byte) error {
 	if err := unix.Munmap(data); err != nil {

@@ -86,6 +86,8 @@ func (e *AccessError) Error() string {
 type Memory struct {
 	// regions is sorted by Base, without overlaps. It changes only in Close.
 	regions []Region
+	// mappings are what the host mapped for the regions, in the same order.
+	mappings [][]byte
 }
 
 // New maps RAM for the given ranges, which must be ascending, not overlapping
@@ -103,13 +105,14 @@ func New(ranges []Range) (*Memory, error) {
 		if err == nil && r.Base < end {
 			err = fmt.Errorf("memory: range %v overlaps or precedes another", r)
 		}
-		var data []byte
+		var mapping, data []byte
 		if err == nil {
-			data, err = mapAnonymous(r.Size)
+			mapping, data, err = mapAnonymous(r.Base, r.Size)
 		}
 		if err != nil {
 			return nil, errors.Join(err, m.Close())
 		}
+		m.mappings = append(m.mappings, mapping)
 		m.regions = append(m.regions, Region{r.Base, data})
 		end = r.Base + r.Size
 	}
@@ -121,10 +124,10 @@ func New(ranges []Range) (*Memory, error) {
 // an error, and a second Close does nothing.
 func (m *Memory) Close() error {
 	var errs []error
-	for _, r := range m.regions {
-		errs = append(errs, unmap(r.Data))
+	for _, mapping := range m.mappings {
+		errs = append(errs, unmap(mapping))
 	}
-	m.regions = nil
+	m.regions, m.mappings = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -382,3 +382,13 @@ func BenchmarkReadSlice(b *testing.B) {
 		}
 	}
 }
+
+// TestHugePageAlignment holds that KVM can use huge pages: addresses agree in their low bits.
+func TestHugePageAlignment(t *testing.T) {
+	m := newMemory(t, Range{0, 5 << 20}, Range{0x10_0030_1000, 4 << 20})
+	for _, r := range m.Regions() {
+		if (address(r.Data)-r.Base)%hugePage != 0 {
+			t.Errorf("guest %#x is at %#x of the host", r.Base, address(r.Data))
+		}
+	}
+}

@@ -19,3 +19,6 @@ func mincore(data, vec []byte) error {
 	}
 	return nil
 }
+
+// address is where data lies in this process.
+func address(data []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(data)))) }
