@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"govmm/bootimage"
+	"govmm/devices/pm"
 	"govmm/machine/memory"
 )
 
@@ -57,7 +58,7 @@ const (
 	debugExitPort  = 0xf4 // where operating-system tutorials have QEMU's isa-debug-exit
 	pm1EventPort   = 0x600
 	pm1ControlPort = 0x604
-	resetPort      = 0xcf9
+	resetPort      = pm.ResetPort
 )
 
 // Interrupt lines, as global system interrupts of the one I/O APIC.
@@ -75,12 +76,12 @@ const s5SleepType = 5
 // devices as pins.
 var virtioGSIs = [...]uint32{16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 14, 15}
 
-// Limits of a machine's size. The largest RAM is what the guest can address on
-// any processor that KVM runs on, without asking for its physical address width.
+// Limits of a machine's size. New also asks for the host's: the width of its physical addresses
+// and how many vCPUs its KVM allows.
 const (
 	MinMemory = 16 << 20
 	MaxMemory = 1 << 40
-	MaxCPUs   = 254 // 8-bit APIC IDs, 255 being the broadcast
+	MaxCPUs   = 255 // 8-bit APIC IDs; the last, 255, is the broadcast
 )
 
 // e820 describes RAM to the guest (ACPI 6.5, chapter 15; boot.rst, e820_table).

@@ -70,6 +70,10 @@ type FieldError struct {
 	Fault string
 }
 
+func configFault(field, format string, args ...any) error {
+	return &ConfigError{[]FieldError{{field, fmt.Sprintf(format, args...)}}}
+}
+
 // Error is one line, with every fault.
 func (e *ConfigError) Error() string {
 	s := make([]string, len(e.Faults))

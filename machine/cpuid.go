@@ -10,25 +10,21 @@ import (
 // CPUID leaves and bits that the machine sets itself. The names are those of the
 // Intel SDM (volume 2A, CPUID) and of the AMD APM (volume 3, appendix E).
 const (
-	leafFeatures      = 0x1
-	leafCaches        = 0x4
-	leafTopology      = 0xb
-	leafTopologyV2    = 0x1f
-	leafHypervisor    = 0x4000_0000
-	leafAMDFeatures   = 0x8000_0001
-	leafAMDAddrSizes  = 0x8000_0008
-	leafAMDCaches     = 0x8000_001d
-	leafAMDTopology   = 0x8000_001e
-	featTSCDeadline   = 1 << 24 // leaf 1 ECX
-	featHypervisor    = 1 << 31 // leaf 1 ECX
-	featHTT           = 1 << 28 // leaf 1 EDX: the logical processor count is valid
-	amdCmpLegacy      = 1 << 1  // leaf 0x80000001 ECX: HTT counts cores, not threads
-	topologyThread    = 1 << 8  // leaf 0xb ECX, level type
-	topologyCore      = 2 << 8
-	cpuidFlagIndexed  = 1 // KVM_CPUID_FLAG_SIGNIFCANT_INDEX: ECX selects a subleaf
-	maxCachesPerLeaf  = 8 // more than any processor reports; bounds what we synthesize
-	threadsPerCore    = 1
-	packagesOfMachine = 1
+	leafFeatures     = 0x1
+	leafCaches       = 0x4
+	leafTopology     = 0xb
+	leafTopologyV2   = 0x1f
+	leafAMDFeatures  = 0x8000_0001
+	leafAMDAddrSizes = 0x8000_0008
+	leafAMDCaches    = 0x8000_001d
+	leafAMDTopology  = 0x8000_001e
+	featTSCDeadline  = 1 << 24 // leaf 1 ECX
+	featHypervisor   = 1 << 31 // leaf 1 ECX
+	featHTT          = 1 << 28 // leaf 1 EDX: the logical processor count is valid
+	amdCmpLegacy     = 1 << 1  // leaf 0x80000001 ECX: HTT counts cores, not threads
+	topologyThread   = 1 << 8  // leaf 0xb ECX, level type
+	topologyCore     = 2 << 8
+	threadsPerCore   = 1
 )
 
 // cpuidFor gives what one vCPU answers to CPUID: what this host's KVM supports,
@@ -36,9 +32,14 @@ const (
 // one thread each, and id as the APIC ID. host is not changed.
 func cpuidFor(host []kvm.CPUIDEntry, id, cpus int, tscDeadline bool) []kvm.CPUIDEntry {
 	out := make([]kvm.CPUIDEntry, 0, len(host)+4)
+	amd := isAMD(host)
 	for _, e := range host {
+		if e.Function == leafAMDAddrSizes && !amd {
+			out = append(out, e) // ECX is reserved on other processors
+			continue
+		}
 		if e.Function == leafTopology || e.Function == leafTopologyV2 {
-			continue // rewritten whole below; KVM passes the host's own
+			continue // made anew below; some kernels pass the host's own
 		}
 		adjustLeaf(&e, uint32(id), uint32(cpus), tscDeadline)
 		out = append(out, e)
@@ -53,7 +54,7 @@ func adjustLeaf(e *kvm.CPUIDEntry, id, cpus uint32, tscDeadline bool) {
 	switch e.Function {
 	case leafFeatures:
 		// EBX: initial APIC ID and the number of IDs reserved for the package.
-		e.EBX = e.EBX&0xffff | id<<24 | roundPow2(cpus)<<16
+		e.EBX = e.EBX&0xffff | id<<24 | min(roundPow2(cpus), 255)<<16
 		e.ECX |= featHypervisor
 		if tscDeadline {
 			e.ECX |= featTSCDeadline
@@ -63,7 +64,7 @@ func adjustLeaf(e *kvm.CPUIDEntry, id, cpus uint32, tscDeadline bool) {
 		if e.EAX&0x1f == 0 {
 			return // no cache at this index
 		}
-		e.EAX = e.EAX&0x3fff | (roundPow2(cpus)-1)<<26 | (sharers(e.EAX, cpus)-1)<<14
+		e.EAX = e.EAX&0x3fff | (min(roundPow2(cpus), 64)-1)<<26 | (sharers(e.EAX, cpus)-1)<<14
 	case leafAMDFeatures:
 		setBit(&e.ECX, amdCmpLegacy, cpus > 1 && e.ECX&amdCmpLegacy != 0)
 	case leafAMDAddrSizes:
@@ -95,10 +96,18 @@ func sharers(eax, cpus uint32) uint32 {
 // type 0 that ends the list.
 func topologyLevels(id, cpus uint32) []kvm.CPUIDEntry {
 	return []kvm.CPUIDEntry{
-		{Function: leafTopology, Index: 0, Flags: cpuidFlagIndexed, EAX: 0, EBX: threadsPerCore, ECX: topologyThread | 0, EDX: id},
-		{Function: leafTopology, Index: 1, Flags: cpuidFlagIndexed, EAX: apicIDBits(cpus), EBX: cpus, ECX: topologyCore | 1, EDX: id},
-		{Function: leafTopology, Index: 2, Flags: cpuidFlagIndexed, ECX: 2, EDX: id},
+		{Function: leafTopology, Index: 0, Flags: kvm.CPUIDSignificantIndex, EAX: 0, EBX: threadsPerCore, ECX: topologyThread | 0, EDX: id},
+		{Function: leafTopology, Index: 1, Flags: kvm.CPUIDSignificantIndex, EAX: apicIDBits(cpus), EBX: cpus, ECX: topologyCore | 1, EDX: id},
+		{Function: leafTopology, Index: 2, Flags: kvm.CPUIDSignificantIndex, ECX: 2, EDX: id},
 	}
+}
+
+// isAMD tells AMD's and Hygon's processors by the vendor string of leaf 0.
+func isAMD(entries []kvm.CPUIDEntry) bool {
+	const auth, hygo = 0x6874_7541, 0x6f67_7948 // EBX: its first four letters
+	return slices.ContainsFunc(entries, func(e kvm.CPUIDEntry) bool {
+		return e.Function == 0 && (e.EBX == auth || e.EBX == hygo)
+	})
 }
 
 func maxLeaf(entries []kvm.CPUIDEntry) uint32 {

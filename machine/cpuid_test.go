@@ -9,7 +9,7 @@ import (
 // hostCPUID is the kind of list that KVM_GET_SUPPORTED_CPUID gives on an AMD host.
 func hostCPUID() []kvm.CPUIDEntry {
 	return []kvm.CPUIDEntry{
-		{Function: 0, EAX: 0x10},
+		{Function: 0, EAX: 0x10, EBX: 0x6874_7541},
 		{Function: 1, EBX: 0x0710_0800, ECX: 0x0000_0001, EDX: 0x078b_fbff},
 		{Function: 4, Index: 0, Flags: 1, EAX: 0x3c00_4121},
 		{Function: 4, Index: 3, Flags: 1, EAX: 0x3c03_c163},
@@ -35,14 +35,14 @@ func leaf(t *testing.T, list []kvm.CPUIDEntry, function, index uint32) kvm.CPUID
 
 func TestCPUIDTopology(t *testing.T) {
 	for _, tt := range []struct{ cpus, id, bits int }{
-		{1, 0, 0}, {2, 1, 1}, {3, 2, 2}, {4, 3, 2}, {5, 4, 3}, {16, 15, 4}, {254, 253, 8},
+		{1, 0, 0}, {2, 1, 1}, {3, 2, 2}, {4, 3, 2}, {5, 4, 3}, {16, 15, 4}, {128, 64, 7}, {129, 0, 8}, {254, 252, 8}, {254, 253, 8},
 	} {
 		list := cpuidFor(hostCPUID(), tt.id, tt.cpus, true)
 		l1 := leaf(t, list, 1, 0)
 		if got := int(l1.EBX >> 24); got != tt.id {
 			t.Errorf("%d CPUs: initial APIC ID %d, want %d", tt.cpus, got, tt.id)
 		}
-		if got, want := int(l1.EBX>>16&0xff), 1<<tt.bits; got != want&0xff {
+		if got, want := int(l1.EBX>>16&0xff), min(1<<tt.bits, 255); got != want {
 			t.Errorf("%d CPUs: %d logical processors, want %d", tt.cpus, got, want)
 		}
 		if htt := l1.EDX&featHTT != 0; htt != (tt.cpus > 1) {
@@ -81,6 +81,15 @@ func TestCPUIDCachesShared(t *testing.T) {
 	}
 	if got := leaf(t, list, 4, 4).EAX; got != 0 {
 		t.Errorf("the entry that ends the list became %#x", got)
+	}
+}
+
+// TestCPUIDOnIntel holds that a leaf that only AMD defines stays the host's on other processors.
+func TestCPUIDOnIntel(t *testing.T) {
+	host := hostCPUID()
+	host[0].EBX = 0x756e_6547 // "Genu"
+	if got := leaf(t, cpuidFor(host, 1, 4, true), leafAMDAddrSizes, 0); got != host[8] {
+		t.Errorf("%+v, want %+v", got, host[8])
 	}
 }
 

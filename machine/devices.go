@@ -1,7 +1,9 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -38,7 +40,7 @@ func (l *lineIRQ) Trigger() error {
 // addDevices fills the two buses. Both are complete before a vCPU runs.
 func (m *Machine) addDevices() error {
 	m.pio = devices.NewBus("PIO", 1<<16)
-	m.mmio = devices.NewBus("MMIO", 0)
+	m.mmio = devices.NewBus("MMIO", 0) // no limit: all 64 bits
 	if err := m.addPlatform(); err != nil {
 		return err
 	}
@@ -100,7 +102,12 @@ func (m *Machine) addVirtio(i int, dev virtio.Device) error {
 		return err
 	}
 	m.transports = append(m.transports, t)
-	m.onClose(t.Close)
+	m.onClose(func() error {
+		if err := t.Close(); !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+		return nil // by Run, which saw what it gave
+	})
 	base := virtioAddr(i)
 	if err := m.mmio.Add(base, virtiommio.RegionSize, fmt.Sprintf("virtio%d", i), t); err != nil {
 		return err

@@ -55,6 +55,13 @@ func (m *Machine) plan(rsdp uint64) (plan *bootimage.Plan, err error) {
 	return plan, nil
 }
 
+// A LoadError says why a kernel cannot be booted, or not with this initrd, command line
+// or size of RAM. Err is a line that reads well behind the name of the kernel's file.
+type LoadError struct{ Err error }
+
+func (e *LoadError) Error() string { return "kernel: " + e.Err.Error() }
+func (e *LoadError) Unwrap() error { return e.Err }
+
 func (m *Machine) linuxPlan(rsdp uint64) (*bootimage.Plan, error) {
 	ranges := make([]memory.Range, 0, 2)
 	for _, r := range m.ram.Regions() {
@@ -68,7 +75,7 @@ func (m *Machine) linuxPlan(rsdp uint64) (*bootimage.Plan, error) {
 		Cmdline: m.cfg.cmdline(), Initrd: m.cfg.Initrd, Memory: table, RSDP: rsdp,
 	})
 	if err != nil {
-		return nil, err
+		return nil, &LoadError{err}
 	}
 	m.log.Debug("kernel", "kind", plan.Kind, "version", plan.Version, "entry", fmt.Sprintf("%#x", plan.Entry.PC))
 	return plan, nil
@@ -80,6 +87,7 @@ func (m *Machine) acpiConfig() acpi.Config {
 		Base: acpiBase, Limit: acpiLimit,
 		LocalAPICAddr: localAPICAddr,
 		IOAPIC:        acpi.IOAPIC{ID: 0, Addr: ioapicAddr},
+		// None for ISA interrupt 0, which PCs have at GSI 2: KVM wires its PIT to input 0.
 		// KVM pulses the SCI; ACPI's default for it would be level-triggered and active low.
 		Overrides: []acpi.Override{{ISA: sciIRQ, GSI: sciIRQ, Flags: acpi.EdgeActiveHigh}},
 		SCI:       sciIRQ,

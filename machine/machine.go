@@ -15,7 +15,8 @@ import (
 )
 
 // A Machine is one virtual machine: RAM, vCPUs and devices, put together by New and
-// run once by Run. Its methods may be called from any goroutine.
+// run once by Run. Its methods may be called from any goroutine, Close only when Run is
+// not under way.
 type Machine struct {
 	cfg Config
 	log *slog.Logger
@@ -168,8 +169,8 @@ func (m *Machine) end(o Outcome, err error) {
 	if !first {
 		return
 	}
+	m.kickAll() // first: the log may block
 	m.log.Debug("the run ends", "outcome", o.Reason, "err", err)
-	m.kickAll()
 }
 
 func (m *Machine) kickAll() {

@@ -40,7 +40,8 @@ func (r Reason) String() string {
 type CrashError struct {
 	CPU    int    // the vCPU that stopped, by its number
 	RIP    uint64 // its instruction pointer, as far as KVM still knows it
-	Reason string // what KVM said
+	Exit   kvm.ExitReason
+	Reason string // what KVM said of it
 	Hint   string // the likely cause and what to do, may be empty
 }
 
@@ -54,17 +55,15 @@ func (e *CrashError) Error() string {
 	return b.String()
 }
 
-const softwareKVMHint = "this KVM emulates guest kernels in software and lacks an instruction; see govmm check"
-
 // crash makes the error for an exit from which there is no return.
 func crash(cpu int, rip uint64, exit *kvm.Exit) *CrashError {
-	c := &CrashError{CPU: cpu, RIP: rip, Reason: exit.String()}
+	c := &CrashError{CPU: cpu, RIP: rip, Exit: exit.Reason, Reason: exit.String()}
 	switch exit.Reason {
 	case kvm.ExitShutdown:
 		c.Reason = "triple fault"
 		c.Hint = "an exception with no working handler: a kernel for another machine, a corrupt image or too little memory"
 	case kvm.ExitInternalError:
-		c.Hint = softwareKVMHint
+		c.Hint = "KVM could not emulate an instruction; where govmm check says hardware, the guest ran into memory that is not RAM"
 	case kvm.ExitFailEntry:
 		c.Hint = "the processor refused the guest's register state"
 	}

@@ -22,7 +22,5 @@ func RequiredCaps() []kvm.Cap {
 func OptionalCaps() []kvm.Cap {
 	return []kvm.Cap{
 		kvm.CapTSCDeadlineTimer, // a guest timer without calibration
-		kvm.CapAdjustClock,      // kvm-clock that can be set
-		kvm.CapXSAVE2,           // state of every processor extension
 	}
 }

@@ -18,7 +18,8 @@ const (
 )
 
 // addVCPUs starts the vCPUs' goroutines and waits until each has made its vCPU.
-// The first gets the entry's registers; the others wait in KVM for its start-up interrupt.
+// The first gets the entry's registers. The others stay as KVM makes them where it has the
+// local APICs: waiting for the INIT and start-up IPIs that the guest sends.
 func (m *Machine) addVCPUs(entry bootimage.Entry) error {
 	cpuid, err := m.dev.SupportedCPUID()
 	if err != nil {
@@ -32,13 +33,13 @@ func (m *Machine) addVCPUs(entry bootimage.Entry) error {
 	ready := make(chan error)
 	for id := range m.cfg.cpus() {
 		v := &vcpu{id: id, m: m}
-		m.vcpus = append(m.vcpus, v)
 		m.vcpusDone.Add(1)
 		go v.live(ready)
 		// In turn, because KVM serializes the creation anyway.
 		if err := <-ready; err != nil {
 			return fmt.Errorf("vCPU %d: %w", id, err)
 		}
+		m.vcpus = append(m.vcpus, v) // whole, and so ready for a kick
 	}
 	return nil
 }
@@ -61,8 +62,13 @@ func (m *Machine) setUpVCPU(v *vcpu) error {
 	if err := cpu.SetCPUID2(cpuidFor(m.first.cpuid, v.id, m.cfg.cpus(), m.first.tscDeadline)); err != nil {
 		return err
 	}
+	misc, err := cpu.MSRs([]uint32{msrMiscEnable})
+	if err != nil {
+		return err
+	}
 	msrs := []kvm.MSREntry{
-		{Index: msrMiscEnable, Data: miscEnableFastString},
+		// KVM's own bits stay: on Intel they tell what of the PMU is there.
+		{Index: msrMiscEnable, Data: misc[0].Data | miscEnableFastString},
 		// Without it Linux believes that firmware forgot the memory types.
 		{Index: msrMTRRDef, Data: mtrrEnable | mtrrWriteBack},
 	}
@@ -97,7 +103,7 @@ func (m *Machine) checkHostLimits() error {
 		return err
 	}
 	if n := m.cfg.cpus(); most > 0 && n > most {
-		return fmt.Errorf("CPUs: %d are more than the %d that this host's KVM allows", n, most)
+		return configFault("CPUs", "%d are more than the %d that this host's KVM allows", n, most)
 	}
 	cpuid, err := m.dev.SupportedCPUID()
 	if err != nil {
@@ -105,7 +111,7 @@ func (m *Machine) checkHostLimits() error {
 	}
 	bits := physicalAddressBits(cpuid)
 	if top := m.cfg.memory() + (holeEnd - holeStart); top > 1<<bits {
-		return fmt.Errorf("Memory: %d MiB do not fit the %d-bit physical addresses of this host's processor", m.cfg.memory()>>20, bits)
+		return configFault("Memory", "%dM do not fit the %d-bit physical addresses of this host's processor", m.cfg.memory()>>20, bits)
 	}
 	return nil
 }

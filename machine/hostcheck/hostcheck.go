@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -109,13 +110,39 @@ func (r *Report) capability(dev *kvm.Device, c kvm.Cap, without Status) {
 func openFault(path string, err error) (detail, remedy string) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "not there", "load the module, as root: modprobe kvm_intel or modprobe kvm_amd; in a VM its host must allow nesting"
+		return "not there", loadModule
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return "there, but no driver behind it", loadModule
+	case errors.Is(err, unix.EPERM):
+		return permissions(path) + ", forbidden to this container", "start the container with --device " + path
 	case errors.Is(err, fs.ErrPermission):
-		return permissions(path), "let your user in, as root: usermod -aG kvm " + userName() + ", then log in again"
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOTTY):
+		return permissions(path), letIn(path)
+	case errors.Is(err, unix.ENOTTY):
 		return "not a KVM device", "give the path of a KVM device"
 	}
 	return err.Error(), ""
+}
+
+const loadModule = "load the module, as root: modprobe kvm_intel or modprobe kvm_amd; if that fails, enable VT-x or AMD-V in the firmware, or nesting on this VM's host"
+
+// letIn says how root lets the user open the device: by the group that has it, if one has.
+func letIn(path string) string {
+	info, err := os.Stat(path)
+	if err == nil {
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if ok && st.Gid != 0 && info.Mode()&0o060 == 0o060 {
+			return fmt.Sprintf("join the device's group, as root: usermod -aG %s %s, then log in again", groupName(st.Gid), userName())
+		}
+	}
+	return "open the device to a group of yours, as root: chgrp kvm " + path + " && chmod 660 " + path
+}
+
+func groupName(gid uint32) string {
+	g, err := user.LookupGroupId(strconv.Itoa(int(gid)))
+	if err != nil {
+		return strconv.Itoa(int(gid))
+	}
+	return g.Name
 }
 
 // permissions is the device's mode and owner as ls would show them.
@@ -153,8 +180,8 @@ func hugePages() Item {
 	}
 	free, _ := os.ReadFile("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 	detail := fmt.Sprintf("transparent: %s; free in the pool: %s", mode, orZero(free))
-	if mode == "never" {
-		return Item{name, Absent, detail, "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"}
+	if mode != "always" {
+		return Item{name, Absent, detail, "guests run faster with them; as root: echo always > /sys/kernel/mm/transparent_hugepage/enabled"}
 	}
 	return Item{name, OK, detail, ""}
 }

@@ -19,7 +19,9 @@ func TestOpenFault(t *testing.T) {
 		remedy string
 	}{
 		{fs.ErrNotExist, "modprobe kvm"},
-		{fs.ErrPermission, "usermod -aG kvm"},
+		{unix.ENODEV, "modprobe kvm"},
+		{unix.EACCES, "as root"},
+		{unix.EPERM, "--device"},
 		{unix.ENOTTY, "path of a KVM device"},
 	} {
 		detail, remedy := openFault("/dev/kvm", fmt.Errorf("open: %w", tt.err))

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"govmm/bootimage"
+	"govmm/kvm"
 	"govmm/machine"
 )
 
 // A KVM in software emulates guest kernels and lacks instructions that every stock
-// kernel uses. What it says of itself does not tell, so the probe runs one of
-// them, in long mode, and reports through the debug exit port:
+// kernel uses. What it says of itself does not tell, so the probe runs one of those, a
+// 16-byte compare and exchange, and reports through the debug exit port. That it passes
+// says no more than that the processor did it:
 //
 //	lock cmpxchg16b [0x8000]
 //	mov  al, 42
@@ -41,14 +43,14 @@ func virtualization(kvmPath string) Item {
 		return Item{name, OK, "hardware" + processorFeature(), ""}
 	}
 	var crash *machine.CrashError
-	if errors.As(err, &crash) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.As(err, &crash) && crash.Exit == kvm.ExitInternalError {
 		return Item{
 			name, Missing,
 			"software: this KVM emulates guest kernels and fails at an instruction that Linux needs",
-			"use a host whose processor has VT-x or AMD-V (enable it in the firmware; in a VM its host must allow nesting), or QEMU's emulation of one: go run ./cmd/nested",
+			"use a host whose processor has VT-x or AMD-V (enable it in the firmware; in a VM its host must allow nesting); govmm's sources have a test host for machines without, see docs/testing.md",
 		}
 	}
-	return Item{name, Missing, "a test guest did not start: " + err.Error(), ""}
+	return Item{name, Missing, "a test guest did not run: " + err.Error(), ""}
 }
 
 func probe(kvmPath string) error {
