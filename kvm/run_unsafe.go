@@ -113,6 +113,8 @@ func (v *VCPU) SetImmediateExit(on bool) {
 //     sends its thread SIGURG. The signal ends KVM_RUN with EINTR, and the flag is seen
 //     at the next function call, whose prologue tests it (finish and Run itself are such
 //     calls). So a guest that spins without an exit does not hold up the garbage collector.
+//     GODEBUG=asyncpreemptoff=1 takes the signal away: the whole process then waits at each
+//     collection until every guest exits by itself.
 //   - The runtime's monitor does the same to whatever has computed for 10 ms. A busy
 //     guest does not mind, but one that idles inside KVM_RUN would be woken 100 times a
 //     second for nothing. Hence after EINTR the next call is a plain one, which leaves its

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -94,11 +95,11 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 		Memory: uint64(f.memory), CPUs: f.cpus,
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
 	}
+	level := slog.LevelWarn
 	if f.verbose {
-		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	} else {
-		cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		level = slog.LevelDebug
 	}
+	cfg.Log = slog.New(slog.NewTextHandler(logOutput(), &slog.HandlerOptions{Level: level}))
 	return cfg, nil
 }
 
@@ -121,7 +122,12 @@ func (f *bootFlags) run(replaced bool) error {
 	if cfg.Devices, err = blockDevices(disks, cfg.Log); err != nil {
 		return err
 	}
-	cfg.Console = output{os.Stdout, end}
+	out, err := newOutput(ctx, os.Stdout, end)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	cfg.Console = out
 	m, err := f.newMachine(cfg)
 	if err != nil {
 		return err
@@ -158,7 +164,28 @@ func (f *bootFlags) newMachine(cfg machine.Config) (*machine.Machine, error) {
 		defer initrd.close()
 		cfg.Initrd = initrd
 	}
-	return machine.New(cfg)
+	m, err := machine.New(cfg)
+	return m, f.explain(err)
+}
+
+// explain puts an error of the machine into the words of this command: its flags and files.
+func (f *bootFlags) explain(err error) error {
+	var (
+		config *machine.ConfigError
+		load   *machine.LoadError
+	)
+	switch {
+	case errors.As(err, &config):
+		flags := map[string]string{"Memory": "--memory", "CPUs": "--cpus", "Devices": "--disk", "Kernel": "KERNEL"}
+		var faults []string
+		for _, fault := range config.Faults {
+			faults = append(faults, flags[fault.Field]+": "+fault.Fault)
+		}
+		return errors.New(strings.Join(faults, "; "))
+	case errors.As(err, &load):
+		return fmt.Errorf("%s: %w", f.kernel, load.Err)
+	}
+	return err
 }
 
 func blockDevices(disks []*blk.File, log *slog.Logger) ([]virtio.Device, error) {
@@ -185,11 +212,16 @@ func closeDisks(disks []*blk.File) {
 // is caught so that a write to a closed pipe is an error like others.
 func endOnSignal(end context.CancelCauseFunc) (stop func()) {
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) { // as nohup does
+			signal.Notify(ch, s)
+		}
+	}
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
 		if s, ok := <-ch; ok {
+			signal.Stop(ch) // a second one ends the program, whatever it waits for
 			end(&signalError{s.(syscall.Signal)})
 		}
 	}()

@@ -15,15 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkOneLine holds that an error is a line of ours and no stack trace.
-func checkOneLine(t *testing.T, stderr, want string) {
-	t.Helper()
-	s := strings.TrimSuffix(stderr, "\n")
-	if !strings.HasPrefix(s, "govmm: ") || strings.Contains(s, "\n") || !strings.Contains(s, want) {
-		t.Errorf("standard error is %q, want one line with %q", stderr, want)
-	}
-}
-
 func TestExitStatus(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -133,15 +124,6 @@ func TestInputEnds(t *testing.T) {
 	if got := exitStatus(t, c.Wait()); got != 143 {
 		t.Errorf("exit status %d, want that of the signal", got)
 	}
-}
-
-func termios(t *testing.T, f *os.File) unix.Termios {
-	t.Helper()
-	s, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return *s
 }
 
 // TestTerminal sits at a terminal: it is raw while the guest runs, keys reach the guest

@@ -20,7 +20,7 @@ func newCheckCommand() *cobra.Command {
 		Long: `Show what this host offers: the KVM device, the capabilities that govmm needs and those that
 it likes, hardware or software virtualization, huge pages and tun. The exit status is 0
 only if Linux can boot here, otherwise 1.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r := hostcheck.Check("/dev/kvm")
 			print := printReport

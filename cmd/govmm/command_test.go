@@ -1,44 +1,80 @@
-//go:build kvmtest || linuxtest
-
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Variables of the environment that have the test binary be the command.
+const (
+	envAsCommand = "GOVMM_TEST_AS_COMMAND"
+	envArrange   = "GOVMM_TEST_ARRANGE" // an arrangement
 )
 
 // TestMain lets the test binary be the command, so that these tests see exactly what a
 // user's shell sees and need no Go tool.
 func TestMain(m *testing.M) {
-	if os.Getenv("GOVMM_TEST_AS_COMMAND") != "" {
-		main()
-		return
+	if os.Getenv(envAsCommand) == "" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err := arrange(arrangement(os.Getenv(envArrange))); err != nil {
+		panic(err)
+	}
+	main()
 }
 
-const guestTime = time.Minute // far beyond what any of these guests needs
+// An arrangement is what a process does to its own surroundings before it becomes the command.
+type arrangement string
 
-// command is govmm with args.
-func command(t *testing.T, args ...string) *exec.Cmd {
+const (
+	asNobody arrangement = "nobody"    // give up root
+	noKVM    arrangement = "no KVM"    // hide /dev/kvm; the process has a mount namespace of its own
+	falseKVM arrangement = "false KVM" // put another device in its place; same
+)
+
+func arrange(a arrangement) error {
+	switch a {
+	case asNobody:
+		const nobody = 65534
+		return errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody))
+	case noKVM:
+		return unix.Mount("none", "/dev", "tmpfs", 0, "")
+	case falseKVM:
+		return unix.Mount("/dev/null", "/dev/kvm", "", unix.MS_BIND, "")
+	}
+	return nil
+}
+
+// runTime is far beyond what any guest of these tests needs: it is for those that hang.
+const runTime = 5 * time.Minute
+
+// command is govmm with args. After runTime it is made to show its goroutines and die.
+func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), guestTime)
+	ctx, cancel := context.WithTimeout(t.Context(), runTime)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, self, args...)
-	c.Env = append(os.Environ(), "GOVMM_TEST_AS_COMMAND=1")
-	c.WaitDelay = time.Second
+	c.Env = append(os.Environ(), envAsCommand+"=1")
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGABRT) }
+	c.WaitDelay = 10 * time.Second
 	return c
 }
 
-func exitStatus(t *testing.T, err error) int {
+func exitStatus(t testing.TB, err error) int {
 	t.Helper()
 	var exit *exec.ExitError
 	switch {
@@ -49,4 +85,42 @@ func exitStatus(t *testing.T, err error) int {
 	}
 	t.Fatal(err)
 	return -1
+}
+
+// result is what a run of the command left.
+type result struct {
+	status         int
+	stdout, stderr string
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("exit status %d\nstandard error: %s\nstandard output ends in: %s", r.status, r.stderr, tail(r.stdout))
+}
+
+// finish runs c to its end.
+func finish(t testing.TB, c *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	if err != nil && t.Context().Err() == nil && c.ProcessState != nil && !c.ProcessState.Exited() {
+		t.Fatalf("%v\nstandard error: %s\nstandard output ends in: %s", err, stderr.String(), tail(stdout.String()))
+	}
+	return result{exitStatus(t, err), stdout.String(), stderr.String()}
+}
+
+// checkOneLine holds that an error is a line of ours and no stack trace.
+func checkOneLine(t *testing.T, stderr, want string) {
+	t.Helper()
+	s := strings.TrimSuffix(stderr, "\n")
+	if !strings.HasPrefix(s, "govmm: ") || strings.Contains(s, "\n") || !strings.Contains(s, want) {
+		t.Errorf("standard error is %q, want one line with %q", stderr, want)
+	}
+}
+
+// tail is the last lines of a console, for messages.
+func tail(console string) string {
+	const lines = 30
+	s := strings.Split(strings.TrimSpace(strings.ReplaceAll(console, "\r", "")), "\n")
+	return "\n\t" + strings.Join(s[max(0, len(s)-lines):], "\n\t")
 }

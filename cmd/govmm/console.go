@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -160,16 +161,17 @@ func (t *typeahead) drain(ctx context.Context, send func(context.Context, []byte
 	}
 }
 
-// output is standard output as the guest's console. A reader that has gone ends
-// the run instead of killing the program with the terminal still raw.
-type output struct {
-	w   io.Writer
-	end context.CancelCauseFunc
+// logOutput is where the log goes: standard error, with the line ends that a raw terminal needs.
+func logOutput() io.Writer {
+	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
+		return rawLines{os.Stderr}
+	}
+	return os.Stderr
 }
 
-func (o output) Write(p []byte) (int, error) {
-	if _, err := o.w.Write(p); err != nil {
-		o.end(fmt.Errorf("console output: %w", err))
-	}
-	return len(p), nil // the run's end says it; the UART has nothing to add
+type rawLines struct{ w io.Writer }
+
+func (r rawLines) Write(p []byte) (int, error) {
+	_, err := r.w.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+	return len(p), err
 }

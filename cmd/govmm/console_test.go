@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"govmm/machine"
 )
@@ -103,15 +103,51 @@ func TestReadNeverWaits(t *testing.T) {
 }
 
 func TestOutputError(t *testing.T) {
-	r, w := io.Pipe()
+	// Not descriptor 1, for which the Go runtime would have SIGPIPE kill the test.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Close()
 	ctx, end := context.WithCancelCause(t.Context())
-	if n, err := (output{w, end}).Write([]byte("x")); n != 1 || err != nil {
+	o, err := newOutput(ctx, w, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	if n, err := o.Write([]byte("x")); n != 1 || err != nil {
 		t.Fatalf("the guest sees %d, %v", n, err)
 	}
-	if !errors.Is(context.Cause(ctx), io.ErrClosedPipe) {
+	if !errors.Is(context.Cause(ctx), syscall.EPIPE) {
 		t.Errorf("cause %v", context.Cause(ctx))
 	}
+}
+
+// TestOutputStalled holds that a reader that does not read holds up the guest, but not the end.
+func TestOutputStalled(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, end := context.WithCancelCause(t.Context())
+	o, err := newOutput(ctx, w, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.Write(make([]byte, 1<<20)) // more than any pipe holds
+	}()
+	select {
+	case <-done:
+		t.Fatal("a pipe took a megabyte")
+	case <-time.After(10 * time.Millisecond):
+	}
+	end(errEscape)
+	<-done
 }
 
 func TestRunStatus(t *testing.T) {

@@ -31,16 +31,12 @@ func startGuard(tty *os.File) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	c := exec.Command(self, guardCommand)
+	c := exec.Command("/proc/self/exe", guardCommand) // also when the file was replaced
 	c.Stdin = tty
 	c.ExtraFiles = []*os.File{r}
 	// A group of its own: what kills govmm's group leaves the guard.
@@ -72,7 +68,7 @@ func newGuardCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    guardCommand,
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			// What ends others must not end the guard. SIGTTOU would stop it when it sets
 			// the terminal from the background.

@@ -13,7 +13,9 @@ type image []byte
 
 // openImage maps the file. what names it in errors.
 func openImage(what, path string) (image, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK, which means nothing for files, keeps the open of a FIFO from waiting
+	// for somebody at its other end.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

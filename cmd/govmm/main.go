@@ -7,25 +7,30 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	err := newRootCommand().Execute()
+	os.Exit(report(os.Stderr, newRootCommand().Execute()))
+}
+
+// report writes the error that ended the program, if one did, and gives the exit status.
+func report(w io.Writer, err error) int {
+	code := statusOK
 	var status *statusError
-	if !errors.As(err, &status) {
-		if err != nil {
-			status = &statusError{code: statusUsage, err: err}
-		} else {
-			status = &statusError{code: statusOK}
-		}
+	switch {
+	case errors.As(err, &status):
+		code, err = status.code, status.err
+	case err != nil:
+		code = statusUsage
 	}
-	if status.err != nil {
-		fmt.Fprintln(os.Stderr, "govmm:", status.err)
+	if err != nil {
+		fmt.Fprintln(w, "govmm:", err)
 	}
-	os.Exit(status.code)
+	return code
 }
 
 func newRootCommand() *cobra.Command {
@@ -36,10 +41,20 @@ func newRootCommand() *cobra.Command {
 processors and memory, emulates a serial console and virtio disks, and starts the kernel.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		// They would make the error several lines.
+		DisableSuggestions: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newBootCommand(), newCheckCommand(), newVersionCommand(), newGuardCommand())
 	return root
+}
+
+// noArgs is what cobra.NoArgs is, with a message that does not take an argument for a command.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no argument, not %q; see %[1]s --help", c.CommandPath(), args[0])
+	}
+	return nil
 }

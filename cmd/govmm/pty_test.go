@@ -11,7 +11,7 @@ import (
 )
 
 // openPTY makes a pseudo-terminal: what a person sits at, and what the program gets.
-func openPTY(t *testing.T) (person, program *os.File) {
+func openPTY(t testing.TB) (person, program *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -32,4 +32,14 @@ func openPTY(t *testing.T) (person, program *os.File) {
 	}
 	t.Cleanup(func() { program.Close() })
 	return person, program
+}
+
+// termios are the terminal's settings.
+func termios(t testing.TB, f *os.File) unix.Termios {
+	t.Helper()
+	s, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *s
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the Makefile for releases.
+// version names a release; the linker may set it.
 var version = "development"
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "show govmm's version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		Run: func(c *cobra.Command, _ []string) {
 			fmt.Fprintf(c.OutOrStdout(), "govmm %s%s %s %s/%s\n", version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},
