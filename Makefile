@@ -4,6 +4,7 @@ GO      ?= go
 KERNELS := 6.1-cloud 6.12-cloud 6.1-full
 KERNEL  ?= 6.12-cloud
 NESTED  := bin/nested
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 export CGO_ENABLED = 0
@@ -18,7 +19,7 @@ build: bin/govmm ## build bin/govmm
 
 bin/govmm: FORCE
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
-	$(GO) build -trimpath -ldflags "-s -w" -o $@ ./cmd/govmm
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/govmm
 
 bin/nested bin/demo: bin/%: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/$*

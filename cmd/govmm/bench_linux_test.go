@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -51,9 +53,16 @@ func BenchmarkBoot(b *testing.B) {
 	for _, m := range []monitor{govmmMonitor(b, kernel, initrd), qemuMonitor(kernel, initrd)} {
 		b.Run(m.name, func(b *testing.B) {
 			m.boot(b, nil) // files into the page cache
+			var took []time.Duration
 			for b.Loop() {
+				start := time.Now()
 				m.boot(b, nil)
+				took = append(took, time.Since(start))
 			}
+			// The mean is no use in virtual time: whenever all inside waits for a file of the
+			// host's, the clock leaps to the next timer.
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "ms-median")
 		})
 	}
 }

@@ -20,12 +20,14 @@ func virtualization() error {
 	if !hasVirtualization(string(info)) {
 		return errors.New("the processor shows neither vmx nor svm")
 	}
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	f, err := os.OpenFile(kvmPath, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
+
+const kvmPath = "/dev/kvm"
 
 // hasVirtualization tells from /proc/cpuinfo whether the processor has VT-x or
 // AMD-V. A /dev/kvm says little: there are ones of software.

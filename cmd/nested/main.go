@@ -31,6 +31,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -216,6 +217,10 @@ func runCommand(args []string) (int, error) {
 		why := virtualization()
 		direct = why == nil
 		o.logger().Debug("looked at this host", "direct", direct, "missing", why)
+		var unusable *fs.PathError
+		if errors.As(why, &unusable) && unusable.Path == kvmPath {
+			o.logger().Warn("this host has hardware virtualization that cannot be used; emulating it", "err", why)
+		}
 	}
 	if direct {
 		return runDirect(ctx, o)
