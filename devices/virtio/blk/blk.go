@@ -8,9 +8,11 @@
 //
 // A request's header, its data and the way both are split into descriptors
 // are the guest's. Sector ranges are checked without overflow, and the work of
-// one request is bounded: that of reads and writes by the memory it names, that
-// of discards and write zeroes by limits that the driver is told. The contents
-// of the disk are passed on and never looked at.
+// one request is bounded, because a reset and the end of the machine wait for
+// those in flight: that of reads and writes by maxTransfer, as the memory that
+// they name is no bound (their descriptors may all name the same), that of
+// discards and write zeroes by limits that the driver is told. The contents of
+// the disk are passed on and never looked at.
 package blk
 
 import (
@@ -56,6 +58,12 @@ const (
 	// Not every descriptor of a chain is data: header and status take one each.
 	overhead = 2
 )
+
+// maxTransfer is the most data, in bytes, of one read or write. A device may have
+// such a limit if it is large (2.7.4): drivers ask for a few MiB at most. They
+// are not told, for FreeBSD's refuses a disk whose size_max is smaller than its
+// largest request.
+const maxTransfer = 32 << 20
 
 // Limits that the driver is told, in sectors and segments (5.2.5).
 const (

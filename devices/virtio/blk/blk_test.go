@@ -250,6 +250,33 @@ func TestRangesAndLengths(t *testing.T) {
 	}
 }
 
+// TestTransferIsBounded names the same memory again and again, for more data
+// than there is RAM: without a limit each request could keep the disk busy with
+// 4 GiB, and the machine from ending.
+func TestTransferIsBounded(t *testing.T) {
+	const piece = maxTransfer / 48
+	for _, kind := range []uint32{typeIn, typeOut} {
+		b := newBench(t, &disk{data: make([]byte, maxTransfer+sectorSize)}, Config{})
+		header, data, status := b.mem.Alloc(headerSize, 8), b.mem.Alloc(piece, 8), b.mem.Alloc(1, 1)
+		binary.LittleEndian.PutUint32(b.mem.Bytes(header, 4), kind)
+		bufs := []virtiotest.Buf{{Addr: header, Len: headerSize}}
+		for left := uint32(maxTransfer); left > 0; left -= min(left, piece) {
+			bufs = append(bufs, virtiotest.Buf{Addr: data, Len: min(left, piece), Write: kind == typeIn})
+		}
+		end := virtiotest.Buf{Addr: status, Len: 1, Write: true}
+		if r := b.serve(b.ring.AddIndirect(append(bufs, end)...), status, 0); r.status != byte(statusOK) {
+			t.Errorf("type %d: status %d for the largest transfer", kind, r.status)
+		}
+		bufs = append(bufs, virtiotest.Buf{Addr: data, Len: sectorSize, Write: kind == typeIn})
+		if r := b.serve(b.ring.AddIndirect(append(bufs, end)...), status, 0); r.status != byte(statusIOError) {
+			t.Errorf("type %d: status %d for one sector more", kind, r.status)
+		}
+		if len(b.disk.log) != 1 {
+			t.Errorf("type %d: the disk did %v", kind, b.disk.log)
+		}
+	}
+}
+
 func TestGetID(t *testing.T) {
 	b := newBench(t, newDisk(1), Config{ID: "12345678901234567890"})
 	if r := b.do(typeGetID, 0, nil, 20); r.status != 0 || r.used != 21 || string(r.data) != "12345678901234567890" {

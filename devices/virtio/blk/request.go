@@ -109,8 +109,17 @@ func (d *Device) offset(sector, n uint64) (int64, bool) {
 	return int64(sector << sectorShift), true
 }
 
+// dataOffset is offset for the n bytes of a read or a write, which are at most
+// maxTransfer.
+func (d *Device) dataOffset(sector, n uint64) (int64, bool) {
+	if n > maxTransfer {
+		return 0, false
+	}
+	return d.offset(sector, n)
+}
+
 func (d *Device) read(r *request) (uint32, status) {
-	off, ok := d.offset(r.sector, r.chain.WritableLen())
+	off, ok := d.dataOffset(r.sector, r.chain.WritableLen())
 	if !ok {
 		return 0, statusIOError
 	}
@@ -123,7 +132,7 @@ func (d *Device) read(r *request) (uint32, status) {
 }
 
 func (d *Device) write(r *request) status {
-	off, ok := d.offset(r.sector, r.chain.ReadableLen())
+	off, ok := d.dataOffset(r.sector, r.chain.ReadableLen())
 	if !ok || d.readOnly {
 		return statusIOError
 	}
