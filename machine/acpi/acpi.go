@@ -20,10 +20,9 @@
 //
 // The hardware described is of the full kind, not hardware-reduced: it has a PM1
 // register block. It is always in ACPI mode, and without an SMI command port there
-// is no way to leave it (4.8.2.5). Left out are
-// the power management timer, general-purpose events, sleep states other than soft
-// off, processor power states, PCI, and everything that runs: the DSDT has no
-// methods.
+// is no way to leave it (4.8.2.5). Left out are the power management timer,
+// general-purpose events, sleep states other than soft off, processor power
+// states, PCI, and everything that runs: the DSDT has no methods.
 //
 // All inputs come from the machine's configuration, none from the guest. The
 // guest may overwrite the tables; nothing reads them back.

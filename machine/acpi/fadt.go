@@ -22,8 +22,8 @@ func ioRegister(port uint16, size, access uint8) genericAddress {
 }
 
 // A fadtBody is the Fixed ACPI Description Table behind its header, with the
-// specification's names (5.2.9). Fields that are zero in each table
-// we make are noted with what the zero says.
+// specification's names (5.2.9). Fields that are zero in each table we make are
+// noted with what the zero says.
 type fadtBody struct {
 	FirmwareCtrl       uint32 // address of the FACS
 	DSDT               uint32 // address of the DSDT
@@ -105,16 +105,18 @@ const (
 	flagHeadless    = 1 << 12 // neither display nor input devices
 )
 
-// IA-PC boot architecture flags (5.2.9.3). Zero bits tell that there
-// is no keyboard controller (bit 1) and that message-signalled interrupts work
-// (bit 3).
+// IA-PC boot architecture flags (5.2.9.3). Zero bits tell that there is no
+// keyboard controller (bit 1: systems need not look for a keyboard behind
+// devices/i8042, which is there for its reset line) and that message-signalled
+// interrupts work (bit 3).
 const (
 	bootLegacyDevices = 1 << 0 // there are ISA devices, such as serial ports
 	bootVGANotPresent = 1 << 2
 	bootNoCMOSRTC     = 1 << 5
 )
 
-// centuryIndex is where PCs have the century in the clock's memory.
+// centuryIndex is where PCs have the century in the clock's memory, as
+// devices/cmos does.
 const centuryIndex = 0x32
 
 // fadt returns the FADT. Addresses are given twice where it has room for 32 and
@@ -152,8 +154,7 @@ func fadt(c *Config, facs, dsdt uint32) []byte {
 }
 
 // A facsTable is the Firmware ACPI Control Structure, memory that system and
-// firmware share (5.2.10). It has neither the common header nor a
-// checksum.
+// firmware share (5.2.10). It has neither the common header nor a checksum.
 type facsTable struct {
 	Signature             [4]byte
 	Length                uint32

@@ -51,9 +51,8 @@ type (
 	}
 )
 
-// madt returns the Multiple APIC Description Table (5.2.12). The
-// 8259 pair is always there, because the interrupt controllers of KVM come
-// together.
+// madt returns the Multiple APIC Description Table (5.2.12). The 8259 pair is
+// always there, because the interrupt controllers of KVM come together.
 func madt(c *Config) []byte {
 	var entries []any
 	for _, id := range c.APICIDs {
