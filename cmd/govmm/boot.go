@@ -140,6 +140,7 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	outcome, err := m.Run(ctx)
+	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message
 	var bug *machine.PanicError
 	if errors.As(err, &bug) {

@@ -167,15 +167,21 @@ func (u *UART) writeByte(off uint64, v byte) {
 	}
 }
 
+// send writes v to the host. The lock is given back also when Write panics, so that other vCPUs
+// can leave their loops.
+func (u *UART) send(v byte) error {
+	u.outMu.Lock()
+	defer u.outMu.Unlock()
+	u.outBuf[0] = v
+	_, err := u.out.Write(u.outBuf[:])
+	return err
+}
+
 // transmit gives v to the host and then reports the transmitter empty. The
 // guest sees that only now: what it does next, on whichever vCPU, comes after
 // v on the line.
 func (u *UART) transmit(v byte) {
-	u.outMu.Lock()
-	u.outBuf[0] = v
-	_, err := u.out.Write(u.outBuf[:])
-	u.outMu.Unlock()
-	if err != nil {
+	if err := u.send(v); err != nil {
 		u.outFailed.Do(func() {
 			u.log.Error("serial: output lost; further losses are not logged", "err", err)
 		})
