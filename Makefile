@@ -7,6 +7,9 @@ NESTED  := bin/nested
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
+# Debian packages, and the program by which one knows that it is there.
+PROGRAMS := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4
+
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := build
@@ -25,7 +28,7 @@ bin/nested bin/demo: bin/%: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/$*
 
 setup: $(NESTED) ## install the Debian packages that demo and tests need (asks for root only when some are missing)
-	$(NESTED) setup
+	$(NESTED) setup $(PROGRAMS)
 
 kernels: setup ## fetch Debian's stock kernels
 	@for k in $(KERNELS); do $(NESTED) kernel $$k || exit 1; done

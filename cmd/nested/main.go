@@ -100,7 +100,7 @@ type options struct {
 }
 
 const usage = `usage: nested [flags] [--] COMMAND [ARG...]
-       nested setup
+       nested setup [PACKAGE=PROGRAM...]
        nested kernel [--update] [--vmlinux] NAME
        nested modules [--update] NAME
 

@@ -12,17 +12,25 @@ import (
 	"govmm/cmd/nested/debian"
 )
 
-// setup installs what the test host needs and fetches its kernel.
+// setup installs what the test host needs, and what the arguments name besides, and fetches
+// the test host's kernel. An argument is PACKAGE=PROGRAM: the package is installed if the
+// program is not there.
 func setup(args []string) error {
 	f := flag.NewFlagSet("nested setup", flag.ContinueOnError)
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 {
-		return errors.New("setup takes no arguments")
-	}
 	ctx := context.Background()
 	missing := debian.Missing()
+	for _, arg := range f.Args() {
+		pkg, program, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("setup: %q is not PACKAGE=PROGRAM", arg)
+		}
+		if !debian.HasProgram(program) {
+			missing = append(missing, pkg)
+		}
+	}
 	err := debian.Install(ctx, missing, os.Stderr)
 	if errors.Is(err, debian.ErrNoApt) {
 		return fmt.Errorf("%w, which setup uses: the test host needs what Debian 12 calls %s, and Debian's kernels", err, strings.Join(missing, ", "))

@@ -46,6 +46,19 @@ func listsFetched() bool {
 	return err == nil && len(lists) > 0
 }
 
+// HasProgram reports whether a program is installed, for a user or for root only.
+func HasProgram(name string) bool {
+	if _, err := exec.LookPath(name); err == nil {
+		return true
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if _, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Missing returns the packages, by their names in Debian, without which the
 // test host does not start.
 func Missing() []string {
