@@ -32,6 +32,7 @@ setup: $(NESTED) ## install the Debian packages that demo and tests need (asks f
 
 kernels: setup ## fetch Debian's stock kernels
 	@for k in $(KERNELS); do $(NESTED) kernel $$k || exit 1; done
+	@$(NESTED) kernel --vmlinux $(KERNEL)
 
 initramfs: bin/initramfs.cpio ## build the guests' userland, with the stock kernels' modules
 

@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -186,30 +184,6 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// holdings are what a machine must give back.
-type holdings struct {
-	goroutines, descriptors, mappings int
-}
-
-func hold(t *testing.T) holdings {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kvm := 0
-	for line := range strings.Lines(string(maps)) {
-		if strings.Contains(line, "kvm") {
-			kvm++
-		}
-	}
-	return holdings{runtime.NumGoroutine(), len(fds), kvm}
-}
-
 // TestNothingLeft holds that a machine that ended, one that was never run and one that could not
 // be made leave no goroutine, descriptor or mapping of a vCPU.
 func TestNothingLeft(t *testing.T) {
@@ -230,13 +204,5 @@ func TestNothingLeft(t *testing.T) {
 			t.Fatal("text was taken for a kernel")
 		}
 	}
-	after := hold(t)
-	for range 100 { // goroutines that have done their last need a moment to be gone
-		if after == before {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-		after = hold(t)
-	}
-	t.Errorf("before %+v, after %+v", before, after)
+	checkHoldings(t, before)
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"govmm/machine/guesttest"
 )
 
 const (
@@ -49,7 +51,7 @@ func qemuMonitor(kernel, initrd string) monitor {
 // virtual time, where ns/op counts instructions of monitor, host kernel and guest
 // together; anywhere else only the ratio means something.
 func BenchmarkBoot(b *testing.B) {
-	kernel, initrd := stockKernel(b, "6.12-cloud"), writeSmallInitrd(b, b.TempDir())
+	kernel, initrd := guesttest.Kernel(b, "6.12-cloud"), guesttest.SmallInitrd(b)
 	for _, m := range []monitor{govmmMonitor(b, kernel, initrd), qemuMonitor(kernel, initrd)} {
 		b.Run(m.name, func(b *testing.B) {
 			m.boot(b, nil) // files into the page cache
@@ -70,7 +72,7 @@ func BenchmarkBoot(b *testing.B) {
 // BenchmarkMonitorMemory reports what the monitor's process holds beside the guest's RAM when init
 // speaks: the proportional and the private part of its resident memory, in KiB.
 func BenchmarkMonitorMemory(b *testing.B) {
-	kernel, initrd := stockKernel(b, "6.12-cloud"), writeSmallInitrd(b, b.TempDir())
+	kernel, initrd := guesttest.Kernel(b, "6.12-cloud"), guesttest.SmallInitrd(b)
 	m := govmmMonitor(b, kernel, initrd)
 	var beside memoryUse
 	for b.Loop() {
@@ -101,7 +103,7 @@ func (m monitor) boot(b *testing.B, look func(pid int)) {
 	defer c.Process.Kill()
 	var seen []string
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), strings.TrimSpace(initLine)) {
+		if strings.Contains(lines.Text(), strings.TrimSpace(guesttest.InitLine)) {
 			if look != nil {
 				look(c.Process.Pid)
 			}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,7 +192,7 @@ func TestEnds(t *testing.T) {
 	} {
 		for _, cpus := range []string{"1", "2"} {
 			t.Run(tt.name+"/"+cpus, func(t *testing.T) {
-				r := finish(t, command(t, "boot", "-c", cpus, "-a", tt.words, guesttest.Kernel(t, usualKernel), guesttest.Initramfs(t)))
+				r := finish(t, command(t, "boot", "-c", cpus, "-a", "quiet "+tt.words, guesttest.Kernel(t, usualKernel), guesttest.Initramfs(t)))
 				if r.status != 0 || r.stderr != "" || !strings.Contains(r.stdout, tt.says) {
 					t.Errorf("want status 0 and %q: %v", tt.says, r)
 				}
@@ -206,13 +207,17 @@ func TestPaste(t *testing.T) {
 	for i := 0; text.Len() < 64<<10; i++ {
 		fmt.Fprintf(&text, "%06d %s\n", i, strings.Repeat("abcdefghijklmnopqrstuvwxyz0123456789", i%5+1))
 	}
+	const lastLine, endOfInput = "the last line", "\x04"
+	text.WriteString(lastLine + "\n")
 	s := startSession(t, "-a", "quiet", guesttest.Kernel(t, usualKernel), guesttest.Initramfs(t))
 	s.typeLine("cat >/tmp/paste")
 	// The end of a line is a carriage return, as the Enter key has it.
 	s.typeLine(strings.ReplaceAll(strings.TrimSuffix(text.String(), "\n"), "\n", "\r"))
-	if _, err := s.person.WriteString("\x04"); err != nil {
+	s.await(regexp.MustCompile(lastLine))
+	if _, err := s.person.WriteString(endOfInput); err != nil {
 		t.Fatal(err)
 	}
+	s.await(prompt)
 	if got, want := guestSum(s, "/tmp/paste"), hexSum(text.Bytes()); got != want {
 		s.fatalf("%d bytes were pasted, wc says %s; sum %s, want %s", text.Len(), s.run("wc -c /tmp/paste"), got, want)
 	}
@@ -233,4 +238,22 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.status != 0 || !report.CanBoot || len(report.Items) == 0 {
 		t.Errorf("%v: %v", err, r)
 	}
+}
+
+// TestTruncatedKernel cuts a stock kernel short, as an interrupted download does.
+func TestTruncatedKernel(t *testing.T) {
+	whole, err := os.ReadFile(guesttest.Kernel(t, usualKernel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := inputDir(t)
+	var inputs []badInput
+	for _, size := range []int{600, 1 << 20, len(whole) / 2, len(whole) - 64<<10} {
+		name := fmt.Sprint(size)
+		if err := os.WriteFile(filepath.Join(dir, name), whole[:size], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		inputs = append(inputs, badInput{name, []string{"-d", "disk.img", name}, "truncated", ""})
+	}
+	checkBadInputs(t, dir, inputs)
 }

@@ -1,0 +1,65 @@
+// Package guesttest provides the guests of tests that boot stock Linux: the kernels and the userland that
+// the environment names, and an initial RAM disk whose init ends the run at once.
+//
+// Such tests run inside the nested test host, where nothing can be fetched or built, so what they need
+// lies ready beforehand. make test-linux sees to that; a test that lacks something fails and says so.
+package guesttest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// What the tests need is named by these variables.
+const (
+	EnvKernels   = "GOVMM_TEST_KERNELS"   // directory that has the stock kernels, as nested kernel keeps them
+	EnvInitramfs = "GOVMM_TEST_INITRAMFS" // the u-root initramfs with the modules of these kernels
+)
+
+// Kernels are the names of the stock kernels: Debian's for clouds, and its full one. Each is compressed in
+// another way: LZ4, zstd and xz.
+var Kernels = []string{"6.1-cloud", "6.12-cloud", "6.1-full"}
+
+const howTo = "run this test with: make test-linux"
+
+// Kernel is the path of a stock kernel's bzImage.
+func Kernel(t testing.TB, name string) string {
+	t.Helper()
+	return kernelFile(t, name, "vmlinuz-*")
+}
+
+// Vmlinux is the path of the ELF file that is inside a stock kernel's bzImage.
+func Vmlinux(t testing.TB, name string) string {
+	t.Helper()
+	return kernelFile(t, name, "vmlinux-*")
+}
+
+func kernelFile(t testing.TB, name, pattern string) string {
+	t.Helper()
+	pattern = filepath.Join(named(t, EnvKernels), name, "boot", pattern)
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s matches %d files, not one; %s", pattern, len(found), howTo)
+	}
+	return found[0]
+}
+
+// Initramfs is the path of the u-root initramfs.
+func Initramfs(t testing.TB) string {
+	t.Helper()
+	return named(t, EnvInitramfs)
+}
+
+// named is the existing file or directory that a variable of the environment names.
+func named(t testing.TB, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Fatalf("%s is not set; %s", variable, howTo)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s: %v; %s", variable, err, howTo)
+	}
+	return path
+}

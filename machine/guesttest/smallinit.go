@@ -1,0 +1,96 @@
+package guesttest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"govmm/bootimage/initramfs"
+)
+
+// InitLine is what the init of a SmallInitrd writes to the console before it powers the machine off.
+const InitLine = "hello from init\n"
+
+// SmallInitrd writes an initrd of about 1 MB into a directory of the test's. Its init writes InitLine
+// and powers the machine off.
+func SmallInitrd(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "initrd")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := initramfs.NewWriter(f)
+	for _, err := range []error{
+		w.Mkdir("dev", 0o755),
+		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
+		w.WriteFile("init", 0o755, smallInit()),
+		w.WriteFile("ballast", 0o644, make([]byte, 1<<20)),
+		w.Close(), f.Close(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// System calls and their arguments (include/uapi/linux/reboot.h, arch/x86/entry/syscalls/syscall_64.tbl).
+const (
+	sysWrite  = 1
+	sysReboot = 169
+
+	rebootMagic1   = 0xfee1dead
+	rebootMagic2   = 0x28121969
+	rebootPowerOff = 0x4321fedc
+)
+
+// smallInit is a Linux program in hand-written code:
+//
+//	mov eax, write;  mov edi, 1;      lea rsi, [rip+line];  mov edx, len;       syscall
+//	mov eax, reboot; mov edi, magic1; mov esi, magic2;      mov edx, power off; syscall
+//	jmp $
+func smallInit() []byte {
+	const (
+		movEAX, movEDI, movESI, movEDX = 0xb8, 0xbf, 0xbe, 0xba
+
+		afterLea = 5 + 2 + 4*5 + 2 + 2 // bytes between the lea and the line
+	)
+	le := binary.LittleEndian
+	var code []byte
+	mov := func(opcode byte, v uint32) { code = le.AppendUint32(append(code, opcode), v) }
+	syscall := func() { code = append(code, 0x0f, 0x05) }
+
+	mov(movEAX, sysWrite)
+	mov(movEDI, 1)
+	code = le.AppendUint32(append(code, 0x48, 0x8d, 0x35), afterLea)
+	mov(movEDX, uint32(len(InitLine)))
+	syscall()
+	mov(movEAX, sysReboot)
+	mov(movEDI, rebootMagic1)
+	mov(movESI, rebootMagic2)
+	mov(movEDX, rebootPowerOff)
+	syscall()
+	code = append(code, 0xeb, 0xfe)
+	return executable(append(code, InitLine...))
+}
+
+// executable wraps code into the smallest static ELF program.
+func executable(code []byte) []byte {
+	const base, headers = 0x40_0000, 64 + 56
+	var b bytes.Buffer
+	put := func(v any) { binary.Write(&b, binary.LittleEndian, v) }
+	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	put([]uint16{2, 62})                 // ET_EXEC, EM_X86_64
+	put(uint32(1))                       // EV_CURRENT
+	put([]uint64{base + headers, 64, 0}) // entry, program headers, section headers
+	put(uint32(0))                       // flags
+	put([]uint16{64, 56, 1, 64, 0, 0})   // sizes and numbers of headers
+	put([]uint32{1, 5})                  // PT_LOAD, readable and executable
+	size := uint64(headers + len(code))
+	put([]uint64{0, base, base, size, size, 0x1000})
+	b.Write(code)
+	return b.Bytes()
+}

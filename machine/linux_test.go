@@ -1,0 +1,69 @@
+//go:build linuxtest
+
+package machine
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"govmm/devices/virtio"
+	"govmm/devices/virtio/blk"
+	"govmm/machine/guesttest"
+)
+
+// TestBootsInARow boots a stock kernel again and again in one process, which holds afterwards what it held before.
+func TestBootsInARow(t *testing.T) {
+	kernel, err := os.ReadFile(guesttest.Kernel(t, "6.12-cloud"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	initrd, err := os.ReadFile(guesttest.SmallInitrd(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bootOnce(t, kernel, initrd, disk, 1) // what the first one leaves is the runtime's
+	before := hold(t)
+	for i := range 20 {
+		bootOnce(t, kernel, initrd, disk, 1+i%2)
+	}
+	checkHoldings(t, before)
+}
+
+// bootOnce runs a guest whose init speaks and powers off.
+func bootOnce(t *testing.T, kernel, initrd []byte, disk string, cpus int) {
+	t.Helper()
+	file, err := blk.OpenFile(disk, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	dev, err := blk.New(blk.Config{Backend: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var console bytes.Buffer
+	m, err := New(Config{
+		CPUs: cpus, Kernel: kernel, Initrd: initrd, Cmdline: DefaultCmdline + " quiet",
+		Console: &console, Devices: []virtio.Device{dev},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	outcome, err := m.Run(ctx)
+	said := strings.ReplaceAll(console.String(), "\r", "")
+	if err != nil || outcome.Reason != PowerOff || !strings.Contains(said, guesttest.InitLine) {
+		t.Fatalf("%d CPUs: %v, %v; console:\n%s", cpus, outcome.Reason, err, said)
+	}
+}
