@@ -87,9 +87,7 @@ func BenchmarkMonitorMemory(b *testing.B) {
 func (m monitor) boot(b *testing.B, look func(pid int)) {
 	b.Helper()
 	c := exec.Command(m.args[0], m.args[1:]...)
-	// In virtual time, QEMU's AMD-V and kvm-amd between them now and then deliver an interrupt
-	// to the guest twice when a signal ends KVM_RUN, and the guest locks up. Without the
-	// Go runtime's preemption signals it does not happen. Nothing of it is seen elsewhere.
+	// docs/testing.md, "Signals".
 	c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
