@@ -54,6 +54,9 @@ type Config struct {
 	// DebugExit adds the isa-debug-exit port 0xf4.
 	DebugExit bool
 
+	// PIT adds an 8254 timer, for guests that are not Linux. Linux finds better ones.
+	PIT bool
+
 	// KVM is the path of the KVM device. Empty means /dev/kvm.
 	KVM string
 

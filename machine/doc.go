@@ -2,7 +2,7 @@
 // the devices of a PC without PCI, a loaded kernel, and ACPI tables that tell the
 // guest of it all.
 //
-// The machine is a PC as stock kernels know it: local APICs, I/O APIC, PIC and PIT in the
+// The machine is a PC as stock kernels know it: local APICs, I/O APIC and PIC in the
 // kernel's KVM; a 16550A UART at COM1, an MC146818A clock, the reset line of an i8042,
 // ACPI power management (ACPI 6.5, chapter 4) and virtio-mmio devices (virtio 1.2, 4.2),
 // all found through ACPI. There is no firmware: the kernel is entered by its 64-bit boot

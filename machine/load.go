@@ -87,7 +87,7 @@ func (m *Machine) acpiConfig() acpi.Config {
 		Base: acpiBase, Limit: acpiLimit,
 		LocalAPICAddr: localAPICAddr,
 		IOAPIC:        acpi.IOAPIC{ID: 0, Addr: ioapicAddr},
-		// None for ISA interrupt 0, which PCs have at GSI 2: KVM wires its PIT to input 0.
+		// None for ISA interrupt 0, which PCs have at GSI 2: KVM wires a PIT to input 0.
 		// KVM pulses the SCI; ACPI's default for it would be level-triggered and active low.
 		Overrides: []acpi.Override{{ISA: sciIRQ, GSI: sciIRQ, Flags: acpi.EdgeActiveHigh}},
 		SCI:       sciIRQ,

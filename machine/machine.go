@@ -101,6 +101,20 @@ func (m *Machine) openVM() error {
 	if err := m.vm.CreateIRQChip(); err != nil {
 		return err
 	}
+	return m.addPIT()
+}
+
+// addPIT creates the 8254 timer where it is asked for, or where the guest has nothing else to
+// calibrate its local APICs' timers with. Linux uses it only until they run, and each of its
+// interrupts goes by way of a host kernel thread, the PIC and a kick of the vCPU.
+func (m *Machine) addPIT() error {
+	deadline, err := m.dev.Check(kvm.CapTSCDeadlineTimer)
+	if err != nil {
+		return err
+	}
+	if deadline > 0 && !m.cfg.PIT {
+		return nil
+	}
 	return m.vm.CreatePIT2(kvm.PITSpeakerDummy)
 }
 

@@ -8,7 +8,6 @@ func RequiredCaps() []kvm.Cap {
 	return []kvm.Cap{
 		kvm.CapUserMemory,         // guest RAM is our mapping
 		kvm.CapIRQChip,            // interrupt controllers in the kernel
-		kvm.CapPIT2,               // and the timer beside them
 		kvm.CapIRQFD,              // virtio interrupts
 		kvm.CapIOEventFD,          // virtio doorbells
 		kvm.CapSetTSSAddr,         // Intel hosts cannot enter real mode without
@@ -21,6 +20,7 @@ func RequiredCaps() []kvm.Cap {
 // OptionalCaps are the capabilities that make a machine better where they are there.
 func OptionalCaps() []kvm.Cap {
 	return []kvm.Cap{
-		kvm.CapTSCDeadlineTimer, // a guest timer without calibration
+		kvm.CapTSCDeadlineTimer, // a guest timer without calibration, and so without a PIT
+		kvm.CapPIT2,             // the timer of guests without that, or that are not Linux
 	}
 }

@@ -65,7 +65,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.StringVarP(&f.appended, "append", "a", "", "`words` to add to the kernel's command line ("+machine.DefaultCmdline+")")
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
 	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
-	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1")
+	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
 }
@@ -94,6 +94,7 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus,
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
+		PIT: f.debugExit, // the kernels that use the port were written for that timer
 	}
 	level := slog.LevelWarn
 	if f.verbose {

@@ -47,7 +47,7 @@ func TestStockKernels(t *testing.T) {
 		for _, cpus := range []int{1, 2, 4} {
 			t.Run(fmt.Sprintf("%s/%d", kernel, cpus), func(t *testing.T) {
 				image := ext4Image(t)
-				s := startSession(t, "-c", strconv.Itoa(cpus), "-d", image, guesttest.Kernel(t, kernel), guesttest.Initramfs(t))
+				s := startSession(t, "-a", "quiet", "-c", strconv.Itoa(cpus), "-d", image, guesttest.Kernel(t, kernel), guesttest.Initramfs(t))
 				if got := s.run("echo hello-$((6*7))"); got != "hello-42" {
 					t.Errorf("the shell answers %q", got)
 				}

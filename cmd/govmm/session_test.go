@@ -92,7 +92,8 @@ func (s *session) try(line string) (out, status string) {
 	// The number is computed in the guest, so that the echo of what is typed does not look like the end.
 	s.typed++
 	s.typeLine(fmt.Sprintf("%s; echo end-$?-$((%d+0))", line, s.typed))
-	end := regexp.MustCompile(fmt.Sprintf(`end-(\d+)-%d\r?\n`, s.typed))
+	// With the next prompt, or what is typed next would stand before it.
+	end := regexp.MustCompile(fmt.Sprintf(`end-(\d+)-%d\r?\n# `, s.typed))
 	out = s.await(end)
 	_, out, _ = strings.Cut(out, "\n") // what was typed
 	status = end.FindStringSubmatch(out)[1]
