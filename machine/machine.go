@@ -74,7 +74,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	return m, nil
 }
 
-// openVM opens KVM and makes the VM with its interrupt controllers and timer.
+// openVM opens KVM and makes the VM with its interrupt controllers.
 func (m *Machine) openVM() error {
 	var err error
 	if m.dev, err = kvm.OpenPath(m.cfg.kvmPath()); err != nil {
