@@ -60,7 +60,7 @@ func setup(args []string) error {
 // printKernel prints a path of a kernel, fetching it if needed.
 func printKernel(what string, args []string) error {
 	f := flag.NewFlagSet("nested "+what, flag.ContinueOnError)
-	update := f.Bool("update", false, "fetch the newest version that apt knows of")
+	update := f.Bool("update", false, "fetch the newest version that Debian has")
 	vmlinux := false
 	if what == "kernel" {
 		f.BoolVar(&vmlinux, "vmlinux", false, "print the path of the unpacked kernel, an ELF file")

@@ -6,6 +6,7 @@
 //
 //	govmm/kernels/linux-image-6.1.0-56-amd64_6.1.192-2_amd64/    the unpacked package
 //	govmm/kernels/6.1-full -> linux-image-6.1.0-56-amd64_6...    the one in use
+//	govmm/kernels/apt/                                           package lists of our own
 //
 // Any number of processes may use the cache at once: a package is unpacked
 // beside its place and renamed, and a lock lets one process fetch while the
@@ -20,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +65,7 @@ type Kernel struct {
 }
 
 // Kernel returns the kernel of a name in Names, fetching it when it is not
-// cached. With update it fetches the newest that apt knows of, if that is not
-// the cached one.
+// cached. With update it fetches Debian's newest, if that is not the cached one.
 func (c *Cache) Kernel(ctx context.Context, name string, update bool) (Kernel, error) {
 	src, err := sourceOf(name)
 	if err != nil {
@@ -129,9 +130,10 @@ func open(dir string) (Kernel, error) {
 // fetch downloads and unpacks the package of src, unless that is done already,
 // and returns its directory. The caller holds the lock.
 func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
-	pkg, err := c.resolve(ctx, src)
+	options, listsErr := c.lists(ctx)
+	pkg, err := c.resolve(ctx, src, options)
 	if err != nil {
-		return "", err
+		return "", errors.Join(err, listsErr)
 	}
 	if err := c.sweep(); err != nil {
 		return "", err
@@ -142,9 +144,8 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 	}
 	defer os.RemoveAll(tmp)
 	c.log.Info("fetching kernel", "package", pkg)
-	// As root apt would drop to a user who cannot write here, and warn of it.
-	if _, err := c.run(ctx, tmp, "apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", pkg); err != nil {
-		return "", fmt.Errorf("%w (if the package lists are old: apt-get update)", err)
+	if _, err := c.run(ctx, tmp, slices.Concat([]string{"apt-get", "download"}, options, []string{pkg})...); err != nil {
+		return "", errors.Join(err, listsErr)
 	}
 	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
 	if err != nil {
@@ -189,18 +190,18 @@ func (c *Cache) sweep() error {
 	return nil
 }
 
-// resolve asks apt for the name of the package of src.
-func (c *Cache) resolve(ctx context.Context, src source) (string, error) {
+// resolve asks apt, with the given options, for the name of the package of src.
+func (c *Cache) resolve(ctx context.Context, src source, options []string) (string, error) {
+	query := []string{"depends", src.meta}
 	if src.search != "" {
-		out, err := c.run(ctx, c.dir, "apt-cache", "search", "--names-only", src.search)
-		if err != nil {
-			return "", err
-		}
-		return src.newest(out)
+		query = []string{"search", "--names-only", src.search}
 	}
-	out, err := c.run(ctx, c.dir, "apt-cache", "depends", src.meta)
+	out, err := c.run(ctx, c.dir, slices.Concat([]string{"apt-cache"}, options, query)...)
 	if err != nil {
 		return "", err
+	}
+	if src.search != "" {
+		return src.newest(out)
 	}
 	return src.dependency(out)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeApt answers as apt and dpkg do, with a package of the given version.
@@ -15,6 +16,7 @@ type fakeApt struct {
 	mu        sync.Mutex
 	abi       string
 	downloads int
+	updates   int
 	fail      bool
 }
 
@@ -29,6 +31,10 @@ func (a *fakeApt) run(_ context.Context, dir string, args ...string) (string, er
 	case "apt-cache":
 		return "linux-image-amd64\n  Depends: linux-image-" + version + "\n", nil
 	case "apt-get":
+		if args[1] == "update" {
+			a.updates++
+			return "", nil
+		}
 		a.downloads++
 		pkg := args[len(args)-1]
 		return "", os.WriteFile(filepath.Join(dir, pkg+"_1_amd64.deb"), nil, 0o644)
@@ -102,8 +108,23 @@ func TestCacheFetchesOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if apt.downloads != 1 {
-		t.Errorf("%d downloads", apt.downloads)
+	if apt.downloads != 1 || apt.updates != 1 {
+		t.Errorf("%d downloads, package lists fetched %d times", apt.downloads, apt.updates)
+	}
+}
+
+func TestCacheRenewsOldLists(t *testing.T) {
+	apt := &fakeApt{abi: "56"}
+	c := newTestCache(t, apt)
+	if _, err := c.Kernel(t.Context(), Full61, false); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * listsAge)
+	if err := os.Chtimes(filepath.Join(c.dir, "apt", "fetched"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Kernel(t.Context(), Full61, true); err != nil || apt.updates != 2 {
+		t.Errorf("package lists fetched %d times, %v", apt.updates, err)
 	}
 }
 

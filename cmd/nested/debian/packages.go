@@ -21,9 +21,6 @@ func run(ctx context.Context, dir string, args ...string) (string, error) {
 	if _, err := exec.LookPath(args[0]); err != nil {
 		return "", fmt.Errorf("%s is not there: kernels are fetched with Debian's apt and dpkg", args[0])
 	}
-	if strings.HasPrefix(args[0], "apt-") && !listsFetched() {
-		return "", fmt.Errorf("apt has no package lists yet: run %q", RemedySetup)
-	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
@@ -38,12 +35,6 @@ func run(ctx context.Context, dir string, args ...string) (string, error) {
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
-}
-
-// listsFetched reports whether apt-get update has ever run.
-func listsFetched() bool {
-	lists, err := filepath.Glob("/var/lib/apt/lists/*_Packages*")
-	return err == nil && len(lists) > 0
 }
 
 // HasProgram reports whether a program is installed, for a user or for root only.
@@ -81,22 +72,22 @@ func Missing() []string {
 // ErrNoApt tells that packages have to be installed by hand.
 var ErrNoApt = errors.New("this system has no apt-get")
 
-// Install installs packages, as root or with sudo, and fetches the package
-// lists before if that was never done. What apt says goes to out.
+// Install installs packages, as root or with sudo, after fetching the package
+// lists: with old ones apt looks for files that are no longer there. What apt says goes to out.
 func Install(ctx context.Context, packages []string, out io.Writer) error {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return ErrNoApt
 	}
-	if !listsFetched() {
-		if err := asRoot(ctx, out, "apt-get", "update"); err != nil {
-			return err
-		}
-	}
 	if len(packages) == 0 {
 		return nil
 	}
-	args := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, packages...)
-	return asRoot(ctx, out, args...)
+	// One source of many that does not answer makes this fail, and may not matter.
+	updateErr := asRoot(ctx, out, "apt-get", "-q", "update")
+	args := append([]string{"apt-get", "-q", "install", "-y", "--no-install-recommends"}, packages...)
+	if err := asRoot(ctx, out, args...); err != nil {
+		return errors.Join(err, updateErr)
+	}
+	return nil
 }
 
 func asRoot(ctx context.Context, out io.Writer, args ...string) error {
