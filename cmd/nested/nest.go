@@ -54,7 +54,10 @@ func runNested(ctx context.Context, cancel context.CancelCauseFunc, o *options) 
 	stopSignals := forwardSignals(ctx, cancel, signals)
 	defer stopSignals()
 
+	qemu := cache.QEMU()
 	status, err := testhost.Run(ctx, testhost.Config{
+		QEMU:        qemu.Program,
+		Firmware:    qemu.Data,
 		Kernel:      image,
 		Modules:     kernel.Modules,
 		CPUs:        o.cpus,

@@ -45,6 +45,9 @@ func setup(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := cache.FetchQEMU(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "nested: going on with the system's QEMU, on which guests hang now and then:", err)
+	}
 	kernel, err := cache.Kernel(ctx, debian.Full61, false)
 	if err != nil {
 		return err

@@ -1,11 +1,12 @@
-// Package debian gets stock kernels and tells which packages the nested test
-// host lacks.
+// Package debian gets stock kernels and a good QEMU, and tells which packages the
+// nested test host lacks.
 //
 // Kernels come by apt-get download and dpkg -x, so it takes no privilege and
 // installs nothing. They stay in the user's cache directory:
 //
 //	govmm/kernels/linux-image-6.1.0-56-amd64_6.1.192-2_amd64/    the unpacked package
 //	govmm/kernels/6.1-full -> linux-image-6.1.0-56-amd64_6...    the one in use
+//	govmm/kernels/qemu -> qemu-10-bookworm-backports             the test host's
 //	govmm/kernels/apt/                                           package lists of our own
 //
 // Any number of processes may use the cache at once: a package is unpacked
@@ -130,15 +131,12 @@ func open(dir string) (Kernel, error) {
 // fetch downloads and unpacks the package of src, unless that is done already,
 // and returns its directory. The caller holds the lock.
 func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
-	options, listsErr := c.lists(ctx)
+	options, listsErr := c.lists(ctx, "system")
 	pkg, err := c.resolve(ctx, src, options)
 	if err != nil {
 		return "", errors.Join(err, listsErr)
 	}
-	if err := c.sweep(); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(c.dir, fetchPrefix)
+	tmp, err := c.workDir()
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +152,8 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 	if len(debs) != 1 {
 		return "", fmt.Errorf("apt-get download %s left %d packages, not one", pkg, len(debs))
 	}
-	dir := filepath.Join(c.dir, strings.TrimSuffix(filepath.Base(debs[0]), ".deb"))
+	name := strings.TrimSuffix(filepath.Base(debs[0]), ".deb")
+	dir := filepath.Join(c.dir, name)
 	if _, err := open(dir); err == nil {
 		return dir, nil
 	}
@@ -165,6 +164,12 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 	if _, err := open(unpacked); err != nil {
 		return "", err
 	}
+	return c.place(unpacked, name)
+}
+
+// place gives the directory of an unpacked package its name in the cache and returns its path.
+func (c *Cache) place(unpacked, name string) (string, error) {
+	dir := filepath.Join(c.dir, name)
 	// What stands there and does not open is the remains of something else.
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
@@ -174,6 +179,15 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 
 // fetchPrefix begins the names of directories in which a package is unpacked.
 const fetchPrefix = ".fetch-"
+
+// workDir returns a new directory to download and unpack in, and removes those of others. The caller
+// holds the lock, and removes the directory.
+func (c *Cache) workDir() (string, error) {
+	if err := c.sweep(); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(c.dir, fetchPrefix)
+}
 
 // sweep removes what killed processes left. The caller holds the lock, so no
 // one else is at work there.

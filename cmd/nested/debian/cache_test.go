@@ -120,7 +120,7 @@ func TestCacheRenewsOldLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := time.Now().Add(-2 * listsAge)
-	if err := os.Chtimes(filepath.Join(c.dir, "apt", "fetched"), old, old); err != nil {
+	if err := os.Chtimes(filepath.Join(c.dir, "apt", "system", "fetched"), old, old); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Kernel(t.Context(), Full61, true); err != nil || apt.updates != 2 {

@@ -14,9 +14,6 @@ const (
 	inputFD
 )
 
-// program is QEMU's name. It emulates, so the host's processor does not matter.
-const program = "qemu-system-x86_64"
-
 // processor has AMD-V and nested paging, both of which TCG has. Without topoext
 // it need not be told the shape of its caches. The rest is what TCG of QEMU 7.2
 // lacks: named, so that it does not warn of it, and so that the machine is the
@@ -35,7 +32,11 @@ func (c *Config) arguments() []string {
 		accel = "tcg,thread=single,tb-size=512"
 		cpus = 1
 	}
-	args := []string{
+	var args []string
+	for _, dir := range c.Firmware {
+		args = append(args, "-L", dir)
+	}
+	args = append(args,
 		"-name", "govmm-nested",
 		"-M", "q35",
 		"-accel", accel,
@@ -49,11 +50,11 @@ func (c *Config) arguments() []string {
 		"-serial", "stdio",
 		"-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", controlFD),
-		"-device", "virtserialport,chardev=control,name=" + wire.ControlPort,
+		"-device", "virtserialport,chardev=control,name="+wire.ControlPort,
 		"-chardev", fmt.Sprintf("socket,id=input,fd=%d", inputFD),
-		"-device", "virtserialport,chardev=input,name=" + wire.InputPort,
-		"-virtfs", "local,path=/,mount_tag=" + wire.RootTag + ",security_model=none,readonly=on,multidevs=remap",
-	}
+		"-device", "virtserialport,chardev=input,name="+wire.InputPort,
+		"-virtfs", "local,path=/,mount_tag="+wire.RootTag+",security_model=none,readonly=on,multidevs=remap",
+	)
 	if c.VirtualTime {
 		args = append(args, "-icount", "shift=1,sleep=off")
 	}

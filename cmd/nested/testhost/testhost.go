@@ -29,8 +29,11 @@ import (
 
 // Config is a machine and what it is to run.
 type Config struct {
-	Kernel      string // a vmlinuz, or a vmlinux, which starts in half the time
-	Modules     string // its /lib/modules/VERSION directory
+	// QEMU is the name or path of qemu-system-x86_64. It emulates, so the host's processor does not matter.
+	QEMU        string
+	Firmware    []string // directories in which it finds its BIOS, besides its own
+	Kernel      string   // a vmlinuz, or a vmlinux, which starts in half the time
+	Modules     string   // its /lib/modules/VERSION directory
 	CPUs        int
 	MemoryMiB   int  // taken from the host only as the machine uses it
 	VirtualTime bool // one instruction is 2 ns of the machine's clock, on one CPU
@@ -98,7 +101,7 @@ func Run(ctx context.Context, c Config) (status int, err error) {
 	case ctx.Err() != nil:
 		return 0, &Error{context.Cause(ctx), m.log.Bytes()}
 	case broken:
-		return 0, &Error{fmt.Errorf("the test host stopped before the command ended (%s: %w)", program, endOf(waitErr)), m.log.Bytes()}
+		return 0, &Error{fmt.Errorf("the test host stopped before the command ended (%s: %w)", c.QEMU, endOf(waitErr)), m.log.Bytes()}
 	}
 	return 0, &Error{sessionErr, m.log.Bytes()}
 }
@@ -130,7 +133,7 @@ func startMachine(c *Config) (*machine, error) {
 	}
 	defer inputPeer.Close()
 
-	m := &machine{cmd: exec.Command(program, c.arguments()...), control: control, input: input, log: &kernelLog{}}
+	m := &machine{cmd: exec.Command(c.QEMU, c.arguments()...), control: control, input: input, log: &kernelLog{}}
 	if c.Verbose {
 		m.log.also = c.Stderr
 	}
