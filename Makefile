@@ -3,47 +3,52 @@
 GO      ?= go
 KERNELS := 6.1-cloud 6.12-cloud 6.1-full
 KERNEL  ?= 6.12-cloud
+PROGRAMS := ./cmd/govmm ./cmd/nested ./cmd/demo ./bootimage/initramfs/mkinitramfs
 NESTED  := bin/nested
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
-PROGRAMS := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4
+PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4
 
 export CGO_ENABLED = 0
+# The guests' userland is built with it too, so the standard library is compiled once.
+export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup demo shell kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean FORCE
+.PHONY: help build setup userland initramfs-demo demo shell kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: bin/govmm ## build bin/govmm
-
-bin/govmm: FORCE
+build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/govmm
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ $(PROGRAMS)
 
-bin/nested bin/demo: bin/%: FORCE
-	$(GO) build -trimpath -o $@ ./cmd/$*
-
-setup: $(NESTED) ## install the Debian packages that demo and tests need (asks for root only when some are missing)
-	$(NESTED) setup $(PROGRAMS)
+setup: build ## install the Debian packages that demo and tests need (asks for root only when some are missing)
+	$(NESTED) setup $(PACKAGES)
 
 kernels: setup ## fetch Debian's stock kernels
 	@for k in $(KERNELS); do $(NESTED) kernel $$k || exit 1; done
 	@$(NESTED) kernel --vmlinux $(KERNEL)
 
-initramfs: bin/initramfs.cpio ## build the guests' userland, with the stock kernels' modules
+userland: build
+	bin/mkinitramfs -o bin/userland.cpio
 
-bin/initramfs.cpio: kernels FORCE
-	$(GO) run ./bootimage/initramfs/mkinitramfs -o $@ $(foreach k,$(KERNELS),-modules $$($(NESTED) modules $(k)))
+initramfs: userland kernels ## build the guests' userland, with the stock kernels' modules
+	bin/mkinitramfs -o bin/initramfs.cpio $(foreach k,$(KERNELS),-modules $$($(NESTED) modules $(k)))
 
-demo: build bin/demo initramfs ## boot a stock kernel, show what the guest sees, write to its disk
-	bin/demo -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs.cpio
+initramfs-demo: userland setup
+	modules=$$($(NESTED) modules $(KERNEL)) && bin/mkinitramfs -o bin/initramfs-demo.cpio -modules $$modules
 
-shell: build bin/demo initramfs ## the same with an interactive shell in the guest
-	bin/demo -shell -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs.cpio
+# Packages and kernels come from the network while the guest's commands are compiled.
+demo: ## boot a stock kernel, show what the guest sees, write to its disk
+	@$(MAKE) --no-print-directory -j2 initramfs-demo
+	bin/demo -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs-demo.cpio
+
+shell: ## the same with an interactive shell in the guest
+	@$(MAKE) --no-print-directory -j2 initramfs-demo
+	bin/demo -shell -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs-demo.cpio
 
 check: build ## show what this host offers
 	bin/govmm check
@@ -80,7 +85,7 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel
 LINUX_ENV    = GODEBUG=asyncpreemptoff=1 GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
-test-linux: build initramfs ## stock kernels, from boot to power-off
+test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,machine,TestBootsInARow,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
@@ -102,7 +107,7 @@ lint: ## formatting and vet, with every build tag
 generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...
 
-bench: build kernels ## what it costs, in virtual time, beside C and QEMU
+bench: kernels ## what it costs, in virtual time, beside C and QEMU
 	cc -O2 -static -o kvm/testdata/pioexit kvm/testdata/pioexit.c
 	$(GO) test -c -tags kvmtest -o bin/kvmtest/kvm ./kvm
 	$(GO) test -c -tags linuxtest -o bin/linuxtest/govmm ./cmd/govmm

@@ -52,7 +52,7 @@ func cachedUserland(ctx context.Context, cfg config) (*os.File, error) {
 // buildEnvironment gives the environment for the go command: the caller's, less what would change the result in
 // ways that the key does not see.
 func buildEnvironment(ctx context.Context, cfg config) ([]string, error) {
-	fixed := []string{"CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOBIN=", "GOEXPERIMENT="}
+	fixed := []string{"CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=-mod=readonly -trimpath", "GOWORK=off", "GOBIN=", "GOEXPERIMENT="}
 	env := append(os.Environ(), fixed...)
 	settings := []string{"GOVERSION", "GOARCH", "GOAMD64", "GOARM64", "GOTOOLCHAIN"}
 	out, err := goOutput(ctx, cfg, env, append([]string{"env"}, settings...)...)
