@@ -61,7 +61,7 @@ test-unit: setup ## tests that need no privileges and no KVM
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
 # where they boot Linux, each test by itself. The emulated AMD-V hangs guests, or the test host itself, now and then
-# (docs/testing.md, "Signals"), so what fails runs again, three times at most, and it is said.
+# (docs/testing.md, "What goes wrong in it"), so what fails runs again, three times at most, and it is said.
 define in-nested
 	$(GO) test -c -tags $(1)test -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@set -e; binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); log=$$binary.log; \
@@ -83,7 +83,7 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,cmd/govmm,.,,2m)
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel
-LINUX_ENV    = GODEBUG=asyncpreemptoff=1 GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
+LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,machine,TestBootsInARow,$(LINUX_ENV),10m)
