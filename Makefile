@@ -9,7 +9,7 @@ VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),develo
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
-PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4
+PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4 xz-utils=xz
 
 export CGO_ENABLED = 0
 # The guests' userland is built with it too, so the standard library is compiled once.
@@ -86,6 +86,7 @@ LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVml
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
+	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
 	$(call in-nested,linux,machine,TestBootsInARow,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
