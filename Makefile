@@ -61,7 +61,7 @@ test-unit: setup ## tests that need no privileges and no KVM
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
 # where they boot Linux, each test by itself. The emulated AMD-V hangs guests, or the test host itself, now and then
-# (docs/testing.md, "What goes wrong in it"), so what fails runs again, three times at most, and it is said.
+# (docs/testing.md, "QEMU's fault"), so what fails runs again, three times at most, and it is said.
 define in-nested
 	$(GO) test -c -tags $(1)test -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@set -e; binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); log=$$binary.log; \

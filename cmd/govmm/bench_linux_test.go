@@ -87,8 +87,6 @@ func BenchmarkMonitorMemory(b *testing.B) {
 func (m monitor) boot(b *testing.B, look func(pid int)) {
 	b.Helper()
 	c := exec.Command(m.args[0], m.args[1:]...)
-	// docs/testing.md, "What goes wrong in it".
-	c.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
