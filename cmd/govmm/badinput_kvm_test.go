@@ -93,6 +93,7 @@ func TestHostWithoutKVM(t *testing.T) {
 	checkBadInputs(t, inputDir(t), []badInput{
 		{"no device", args, "/dev/kvm: no such file or directory; govmm check", noKVM},
 		{"another device", args, "govmm check", falseKVM},
+		{"a capability less", args, "host lacks KVM_CAP_IRQFD; govmm check", oldKVM},
 		{"no permission", args, "/dev/kvm: permission denied; govmm check", asNobody},
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"govmm/kvm"
 )
 
 // Variables of the environment that have the test binary be the command.
@@ -40,6 +42,7 @@ const (
 	asNobody arrangement = "nobody"    // give up root
 	noKVM    arrangement = "no KVM"    // hide /dev/kvm; the process has a mount namespace of its own
 	falseKVM arrangement = "false KVM" // put another device in its place; same
+	oldKVM   arrangement = "old KVM"   // have KVM deny that it has KVM_CAP_IRQFD
 )
 
 func arrange(a arrangement) error {
@@ -49,6 +52,8 @@ func arrange(a arrangement) error {
 		return errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody))
 	case noKVM:
 		return unix.Mount("none", "/dev", "tmpfs", 0, "")
+	case oldKVM:
+		return denyCap(kvm.CapIRQFD)
 	case falseKVM:
 		return unix.Mount("/dev/null", "/dev/kvm", "", unix.MS_BIND, "")
 	}
