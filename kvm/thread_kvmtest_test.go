@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,15 +40,18 @@ const kickLimit = time.Second
 func TestKick(t *testing.T) {
 	roomFor(t, 1)
 	_, v := realMode(t, spin)
+	var took []time.Duration
 	for range 5 {
 		r := start(t, v)
 		time.Sleep(30 * time.Millisecond)
-		if took := r.kick(t); took > kickLimit {
-			t.Errorf("a kick took %v", took)
-		}
+		took = append(took, r.kick(t))
 		if r.exit != ExitIntr {
 			t.Errorf("%v after a kick", r.exit)
 		}
+	}
+	// The machine may be busy; a kick that does not work takes no less each time.
+	if best := slices.Min(took); best > 100*time.Millisecond {
+		t.Errorf("the quickest of the kicks took %v", took)
 	}
 	if regs := must1[Regs](t)(v.Regs()); regs.RIP != codeAddr {
 		t.Errorf("at %#x after the kicks", regs.RIP)
