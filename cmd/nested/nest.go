@@ -55,6 +55,9 @@ func runNested(ctx context.Context, cancel context.CancelCauseFunc, o *options) 
 	defer stopSignals()
 
 	qemu := cache.QEMU()
+	if len(qemu.Data) == 0 {
+		o.logger().Warn("guests hang now and then on the system's QEMU", "run", debian.RemedySetup)
+	}
 	status, err := testhost.Run(ctx, testhost.Config{
 		QEMU:        qemu.Program,
 		Firmware:    qemu.Data,
