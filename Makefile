@@ -78,9 +78,9 @@ define in-nested
 endef
 
 test-kvm: setup ## guests of hand-written code, on a real KVM
-	$(call in-nested,kvm,kvm,.,,2m)
-	$(call in-nested,kvm,machine,.,,2m)
-	$(call in-nested,kvm,cmd/govmm,.,,2m)
+	$(call in-nested,kvm,kvm,.,,6m)
+	$(call in-nested,kvm,machine,.,,6m)
+	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
