@@ -6,7 +6,7 @@
 //
 //	govmm/kernels/linux-image-6.1.0-56-amd64_6.1.192-2_amd64/    the unpacked package
 //	govmm/kernels/6.1-full -> linux-image-6.1.0-56-amd64_6...    the one in use
-//	govmm/kernels/qemu -> qemu-10-bookworm-backports             the test host's
+//	govmm/kernels/qemu -> qemu-10-bookworm-backports-mended      the test host's
 //	govmm/kernels/apt/                                           package lists of our own
 //
 // Any number of processes may use the cache at once: a package is unpacked
