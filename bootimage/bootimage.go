@@ -1,6 +1,9 @@
 package bootimage
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+)
 
 // Kind is a kind of kernel file.
 type Kind uint8
@@ -55,7 +58,27 @@ type Params struct {
 
 	// RSDP is the guest-physical address of the ACPI root pointer, 0 for none.
 	RSDP uint64
+
+	// Unpacked is the kernel inside a bzImage as package payload unpacks it: an ELF vmlinux and its
+	// relocation tables. It is then loaded and entered in place of the bzImage's
+	// decompressor, which never runs. Empty leaves the unpacking to the guest. Not copied.
+	Unpacked []byte
+
+	// Random, usually crypto/rand's Reader, gives a bzImage a seed for its random numbers, and
+	// the addresses at which an unpacked one lies, unless the command line has the
+	// word nokaslr. Nil gives neither: the kernel lies where it is linked to lie.
+	Random io.Reader
 }
+
+// Source tells which of the inputs a segment's bytes are part of.
+type Source uint8
+
+const (
+	Made         Source = iota // none: Load made them
+	FromKernel                 // Load's kernel
+	FromUnpacked               // Params.Unpacked
+	FromInitrd                 // Params.Initrd
+)
 
 // Segment is a piece of guest memory to fill before the guest starts.
 type Segment struct {
@@ -68,6 +91,11 @@ type Segment struct {
 	Size uint64
 
 	Name string // for messages: "kernel", "initrd", "command line", ...
+
+	// Source and Offset say where in which input Data begins, for those who would
+	// rather map a file than copy. Offset is 0 where Load made the bytes.
+	Source Source
+	Offset uint64
 }
 
 // EntryMode is the processor state in which a kernel wants to be entered.
@@ -108,6 +136,15 @@ type Plan struct {
 	Version  string // a bzImage's own description of itself; may be empty
 	Segments []Segment
 	Entry    Entry
+
+	// Direct says that the kernel was unpacked before and is entered at its own entry.
+	Direct bool
+
+	// Randomized says that the place of a kernel entered directly was chosen by chance.
+	Randomized bool
+
+	// Relocation is to be applied after the segments have been copied; nil if there is none.
+	Relocation *Relocation
 }
 
 // Load plans the boot of kernel, the content of a kernel's file, with p. The

@@ -25,11 +25,18 @@ const (
 	heapEnd = 0xe000 - 0x200
 )
 
-// bootParams builds the zero page for a kernel at address kernel with an initrd at
-// address initrd, which counts if p has one. All of the page is zero that neither
+// addresses are what boot_params has to say of the rest of the plan.
+type addresses struct {
+	kernel    uint64
+	initrd    uint64 // counts if there is one
+	setupData uint64 // of the first setup_data node; 0 for none
+	kaslr     bool   // the kernel was moved on purpose and shall randomize its memory regions too
+}
+
+// bootParams builds the zero page. All of the page is zero that neither
 // comes from the setup header nor is set here; above all the sentinel at 0x1ef,
 // which tells the kernel that the page can be trusted.
-func (h *setupHeader) bootParams(kernel, initrd uint64, p Params) []byte {
+func (h *setupHeader) bootParams(at addresses, p Params) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, bootParamsSize)
 	copy(b[offSetupSects:offHeaderLimit], h.header)
@@ -37,15 +44,18 @@ func (h *setupHeader) bootParams(kernel, initrd uint64, p Params) []byte {
 	le.PutUint16(b[offVidMode:], videoNormal)
 	b[offTypeOfLoader] = loaderUndefined
 	b[offLoadflags] = b[offLoadflags]&^(kaslrFlag|quietFlag|keepSegs) | loadedHigh | canUseHeap
+	if at.kaslr {
+		b[offLoadflags] |= kaslrFlag
+	}
 	le.PutUint16(b[offHeapEndPtr:], heapEnd)
-	le.PutUint32(b[offCode32Start:], uint32(kernel)) // below 4 GiB: see loadAddress
+	le.PutUint32(b[offCode32Start:], uint32(at.kernel)) // below 4 GiB: see loadAddress
 	le.PutUint32(b[offCmdLinePtr:], cmdlineAddr)
-	le.PutUint64(b[offSetupData:], 0)
+	le.PutUint64(b[offSetupData:], at.setupData)
 
 	size := uint64(len(p.Initrd))
-	le.PutUint32(b[offRamdiskImage:], uint32(initrd))
+	le.PutUint32(b[offRamdiskImage:], uint32(at.initrd))
 	le.PutUint32(b[offRamdiskSize:], uint32(size))
-	le.PutUint32(b[offExtRamdisk:], uint32(initrd>>32))
+	le.PutUint32(b[offExtRamdisk:], uint32(at.initrd>>32))
 	le.PutUint32(b[offExtRamdiskSz:], uint32(size>>32))
 
 	le.PutUint64(b[offACPIRSDP:], p.RSDP)

@@ -64,6 +64,7 @@ type setupHeader struct {
 	protocol    uint16
 	header      []byte // from offSetupSects to the header's end, aliases the file
 	code        []byte // protected-mode code, aliases the file
+	codeOffset  uint64 // of code in the file
 	version     string
 	initrdMax   uint64 // address of the last byte that the initrd may occupy
 	align       uint64
@@ -77,6 +78,8 @@ type setupHeader struct {
 func le16(b []byte, off int) uint16 { return binary.LittleEndian.Uint16(b[off:]) }
 func le32(b []byte, off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 func le64(b []byte, off int) uint64 { return binary.LittleEndian.Uint64(b[off:]) }
+
+func putLE32(b []byte, v uint32) { binary.LittleEndian.PutUint32(b, v) }
 
 // parseBzImage reads and checks the setup header of a file that Identify takes
 // for a bzImage.
@@ -125,7 +128,7 @@ func (h *setupHeader) findCode(file []byte) error {
 	if have := uint64(len(file)); start > have || size > have-start {
 		return fmt.Errorf("truncated bzImage: %d bytes, the header says %d", have, start+size)
 	}
-	h.code = file[start : start+size : start+size]
+	h.code, h.codeOffset = file[start:start+size:start+size], start
 	return nil
 }
 
@@ -208,6 +211,8 @@ func (h *setupHeader) loadAddress(mem *memoryMap) (uint64, error) {
 	return 0, fmt.Errorf("the kernel needs %d MiB of RAM in one piece from %#x on, and the memory map has none", ceilMiB(h.initSize), want)
 }
 
+// loadBzImage plans the boot of a bzImage, by its own decompressor or, where p has the
+// unpacked kernel, without.
 func loadBzImage(file []byte, p Params, mem *memoryMap) (*Plan, error) {
 	h, err := parseBzImage(file)
 	if err != nil {
@@ -220,26 +225,83 @@ func loadBzImage(file []byte, p Params, mem *memoryMap) (*Plan, error) {
 	if err := mem.checkLow("boot parameters", bootParamsAddr, bootParamsSize); err != nil {
 		return nil, err
 	}
-	kernel, err := h.loadAddress(mem)
-	if err != nil {
-		return nil, err
-	}
-	segs := []Segment{{Addr: kernel, Data: h.code, Size: h.initSize, Name: "kernel"}}
-	var initrd uint64 // the field stays 0 without one
-	if len(p.Initrd) > 0 {
-		taken := span{kernel, kernel + h.initSize}
-		initrd, err = mem.placeInitrd(uint64(len(p.Initrd)), h.initrdMax+1, h.above4G, taken)
+	plan := &Plan{Kind: BzImage, Version: h.version, Segments: []Segment{cmdline}}
+	var at addresses
+	if p.Random != nil {
+		seed, err := rngSeed(p.Random, mem)
 		if err != nil {
 			return nil, err
 		}
-		segs = append(segs, initrdSegment(initrd, p.Initrd))
+		plan.Segments = append(plan.Segments, seed)
+		at.setupData = seed.Addr
 	}
-	params := h.bootParams(kernel, initrd, p)
-	segs = append(segs, Segment{Addr: bootParamsAddr, Data: params, Size: bootParamsSize, Name: "boot_params"}, cmdline)
-	return &Plan{
-		Kind:     BzImage,
-		Version:  h.version,
-		Segments: segs,
-		Entry:    Entry{Mode: Linux64, PC: kernel + entry64, Arg: bootParamsAddr},
-	}, nil
+	if len(p.Unpacked) > 0 {
+		err = h.planDirect(plan, &at, p, mem)
+	} else {
+		err = h.planSelfUnpacking(plan, &at, p, mem)
+	}
+	if err != nil {
+		return nil, err
+	}
+	params := h.bootParams(at, p)
+	plan.Segments = append(plan.Segments, Segment{Addr: bootParamsAddr, Data: params, Size: bootParamsSize, Name: "boot_params"})
+	return plan, nil
+}
+
+// planSelfUnpacking adds the bzImage's code and the initrd.
+func (h *setupHeader) planSelfUnpacking(plan *Plan, at *addresses, p Params, mem *memoryMap) (err error) {
+	if at.kernel, err = h.loadAddress(mem); err != nil {
+		return err
+	}
+	if at.initrd, err = h.addInitrd(plan, p, mem, at.kernel); err != nil {
+		return err
+	}
+	plan.Segments = append(plan.Segments, Segment{
+		Addr: at.kernel, Data: h.code, Size: h.initSize, Name: "kernel", Source: FromKernel, Offset: h.codeOffset,
+	})
+	plan.Entry = Entry{Mode: Linux64, PC: at.kernel + entry64, Arg: bootParamsAddr}
+	return nil
+}
+
+// planDirect adds the unpacked kernel and the initrd. The initrd comes first, as high
+// as it may lie, so that it does not tell where the kernel is.
+func (h *setupHeader) planDirect(plan *Plan, at *addresses, p Params, mem *memoryMap) error {
+	d, err := parseDirect(h, p.Unpacked)
+	if err != nil {
+		return err
+	}
+	usual, err := h.loadAddress(mem)
+	if err != nil {
+		return err
+	}
+	var taken []span
+	if at.initrd, err = h.addInitrd(plan, p, mem, usual); err != nil {
+		return err
+	} else if at.initrd != 0 {
+		taken = []span{{at.initrd, at.initrd + uint64(len(p.Initrd))}}
+	}
+	place, tables, err := d.choose(p, mem, usual, taken...)
+	if err != nil {
+		return err
+	}
+	at.kernel, at.kaslr = place.phys, place.randomized
+	plan.Segments = append(plan.Segments, d.segments(place.phys)...)
+	plan.Relocation = d.relocation(place, tables)
+	plan.Direct, plan.Randomized = true, place.randomized
+	plan.Entry = Entry{Mode: Linux64, PC: place.phys + (d.entry - h.prefAddress), Arg: bootParamsAddr}
+	return nil
+}
+
+// addInitrd places the initrd clear of a kernel at address kernel. It returns 0 if there is none.
+func (h *setupHeader) addInitrd(plan *Plan, p Params, mem *memoryMap, kernel uint64) (uint64, error) {
+	if len(p.Initrd) == 0 {
+		return 0, nil
+	}
+	taken := span{kernel, kernel + h.initSize}
+	addr, err := mem.placeInitrd(uint64(len(p.Initrd)), h.initrdMax+1, h.above4G, taken)
+	if err != nil {
+		return 0, err
+	}
+	plan.Segments = append(plan.Segments, initrdSegment(addr, p.Initrd))
+	return addr, nil
 }

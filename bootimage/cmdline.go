@@ -28,5 +28,5 @@ func cmdlineSegment(cmdline string, limit uint32, source string, mem *memoryMap)
 }
 
 func initrdSegment(addr uint64, initrd []byte) Segment {
-	return Segment{Addr: addr, Data: initrd, Size: uint64(len(initrd)), Name: "initrd"}
+	return Segment{Addr: addr, Data: initrd, Size: uint64(len(initrd)), Name: "initrd", Source: FromInitrd}
 }

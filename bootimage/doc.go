@@ -16,6 +16,7 @@
 //	0x00500            GDT                       the machine's
 //	0x06000..0x07000   hvm_start_info + lists    PVH only
 //	0x07000..0x08000   boot_params (zero page)   bzImage only
+//	0x08000..0x09000   setup_data: random seed    bzImage only
 //	0x09000..0x0f000   page tables               the machine's
 //	0x20000..0x30000   command line, NUL-ended
 //	0x9fc00..0x100000  not used: BIOS data, ROMs, ACPI tables
@@ -32,6 +33,12 @@
 // kernel is tested with. By PVH, an initrd stays below 4 GiB. Small guests may have
 // it below the kernel.
 //
+// Where the caller has unpacked the kernel that a bzImage carries (package payload), it is
+// entered directly, at its ELF entry in long mode with boot_params, and the bzImage's decompressor
+// never runs. What that would have done is done here: the segments are laid out from
+// one address on, which is the bzImage's as above or one chosen by chance (package kaslr), and the
+// relocations for a virtual address, chosen too, are left to the caller to apply.
+//
 // The parts of a bzImage that matter here:
 //
 //	0x001f1            setup header, ends at 0x202 + the byte at 0x201
@@ -45,8 +52,8 @@
 // header claims, and each fault is an error of one line. The bytes of kernel
 // and initrd are not copied, so both may be memory mappings.
 //
-// Left out: entry in 16-bit and 32-bit mode, zImage, the EFI handover,
-// setup_data lists (E820 maps are limited to 128 entries), relocating an ELF
-// kernel (which newer ones allow by note 19, XEN_ELFNOTE_PHYS32_RELOC), and
-// unpacking of compressed kernels on the host.
+// Left out: entry in 16-bit and 32-bit mode, zImage, the EFI handover, E820 maps of more
+// than 128 entries, relocating an ELF kernel that comes by itself (which newer ones allow
+// by note 19, XEN_ELFNOTE_PHYS32_RELOC), and 5-level paging, which only the decompressor
+// turns on.
 package bootimage

@@ -23,6 +23,7 @@ const (
 
 	elfType         = 16 // offsets in the header
 	elfMachine      = 18
+	elfEntry        = 24
 	elfProgOffset   = 32
 	elfProgEntry    = 54
 	elfProgCount    = 56
@@ -52,6 +53,7 @@ var elfMachines = map[uint16]string{
 type elfSegment struct {
 	vaddr, paddr uint64
 	data         []byte // p_filesz bytes, alias the file
+	offset       uint64 // of data in the file
 	memSize      uint64 // at least len(data)
 }
 
@@ -143,7 +145,7 @@ func (img *elfImage) addProgHeader(file, h []byte, i int) error {
 		img.notes = append(img.notes, n)
 		return nil
 	}
-	s := elfSegment{vaddr: le64(h, 16), paddr: le64(h, 24), data: data, memSize: le64(h, 40)}
+	s := elfSegment{vaddr: le64(h, 16), paddr: le64(h, 24), data: data, offset: le64(h, 8), memSize: le64(h, 40)}
 	if s.memSize < uint64(len(data)) {
 		return fmt.Errorf("ELF file whose segment %d has %d bytes in the file, but %d in memory", i, len(data), s.memSize)
 	}

@@ -21,18 +21,18 @@ func TestLoadVmlinux(t *testing.T) {
 		t.Errorf("entry %+v, want %+v", plan.Entry, want)
 	}
 	want := []Segment{
-		{16 * mib, []byte("text of the kernel"), 0x1000, "kernel"},
-		{18 * mib, []byte("data"), 6 * mib, "kernel"},
-		{64*mib - pageSize, initrd, uint64(len(initrd)), "initrd"},
-		{0x6000, startInfo(64*mib-pageSize, p), uint64(0x80 + 4*24), "start_info"},
-		{0x20000, []byte("quiet\x00"), 6, "command line"},
+		{16 * mib, []byte("text of the kernel"), 0x1000, "kernel", FromKernel, 64 + 3*56 + 4},
+		{18 * mib, []byte("data"), 6 * mib, "kernel", FromKernel, 64 + 3*56},
+		{64*mib - pageSize, initrd, uint64(len(initrd)), "initrd", FromInitrd, 0},
+		{0x6000, startInfo(64*mib-pageSize, p), uint64(0x80 + 4*24), "start_info", Made, 0},
+		{0x20000, []byte("quiet\x00"), 6, "command line", Made, 0},
 	}
 	if len(plan.Segments) != len(want) {
 		t.Fatalf("%d segments, want %d", len(plan.Segments), len(want))
 	}
 	for i, w := range want {
 		g := plan.Segments[i]
-		if g.Addr != w.Addr || g.Size != w.Size || g.Name != w.Name || !bytes.Equal(g.Data, w.Data) {
+		if g.Addr != w.Addr || g.Size != w.Size || g.Name != w.Name || g.Source != w.Source || g.Offset != w.Offset || !bytes.Equal(g.Data, w.Data) {
 			t.Errorf("segment %d: %q at %#x, size %#x, want %q at %#x, size %#x", i, g.Name, g.Addr, g.Size, w.Name, w.Addr, w.Size)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 const (
 	startInfoAddr  = 0x6000
 	bootParamsAddr = 0x7000
+	setupDataAddr  = 0x8000
 	cmdlineAddr    = 0x20000
 
 	cmdlineRoom = 0x10000   // with the terminating NUL

@@ -50,10 +50,8 @@ func (img *elfImage) pvhEntry() (uint64, error) {
 	default:
 		return 0, fmt.Errorf("ELF file with a PVH entry note of %d bytes instead of 4 or 8", len(desc))
 	}
-	for _, s := range img.segments {
-		if s.paddr <= entry && entry-s.paddr < uint64(len(s.data)) {
-			return entry, nil
-		}
+	if img.contains(entry) {
+		return entry, nil
 	}
 	return 0, fmt.Errorf("ELF file whose PVH entry %#x lies in none of its segments", entry)
 }
@@ -100,7 +98,7 @@ func loadVmlinux(file []byte, p Params, mem *memoryMap) (*Plan, error) {
 	}
 	var segs []Segment
 	for _, s := range img.segments {
-		segs = append(segs, Segment{Addr: s.paddr, Data: s.data, Size: s.memSize, Name: "kernel"})
+		segs = append(segs, Segment{Addr: s.paddr, Data: s.data, Size: s.memSize, Name: "kernel", Source: FromKernel, Offset: s.offset})
 	}
 	var initrd uint64
 	if len(p.Initrd) > 0 {

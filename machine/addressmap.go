@@ -15,6 +15,7 @@ import (
 //	0x0000_0500  GDT of the boot processor         (64-bit entry only)
 //	0x0000_6000  hvm_start_info                    (bootimage, PVH)
 //	0x0000_7000  boot_params                       (bootimage, 64-bit entry)
+//	0x0000_8000  setup_data                        (bootimage, 64-bit entry)
 //	0x0000_9000  identity page tables              (64-bit entry only)
 //	0x0002_0000  command line                      (bootimage)
 //	0x0009_fc00  end of conventional memory

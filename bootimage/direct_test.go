@@ -1,0 +1,201 @@
+package bootimage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// fakeUnpacked is the kernel inside a fakeKernel: an ELF file and, behind it, relocation
+// tables with one place of each kind, all in its first segment.
+func fakeUnpacked() []byte {
+	e := fakeVmlinux()
+	e.loads[0].data = bytes.Repeat([]byte{0x90}, 64)
+	e.loads[1].memSize = 6 * mib
+	b := e.build()
+	binary.LittleEndian.PutUint64(b[elfEntry:], 16*mib+16)
+	for _, v := range []uint32{0, 0x8100_0020, 0, 0x8100_0010, 0, 0x8100_0000} { // 64-bit, inverse, 32-bit
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+func seeded(n uint64) io.Reader { return rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}) }
+
+func TestDirect(t *testing.T) {
+	file, unpacked := fakeKernel().build(), fakeUnpacked()
+	p := Params{Initrd: []byte("initrd"), Memory: guestMemory(64 * mib), Unpacked: unpacked}
+	plan := mustLoad(t, file, p)
+	if !plan.Direct || plan.Randomized || plan.Relocation != nil || plan.Version != fakeKernel().version {
+		t.Errorf("plan %+v", plan)
+	}
+	if want := (Entry{Linux64, 16*mib + 16, 0x7000}); plan.Entry != want {
+		t.Errorf("entry %+v, want %+v", plan.Entry, want)
+	}
+	for _, s := range plan.Segments {
+		if s.Source == FromUnpacked && !bytes.Equal(s.Data, unpacked[s.Offset:][:len(s.Data)]) {
+			t.Errorf("segment at %#x is not from offset %#x", s.Addr, s.Offset)
+		}
+		if s.Source == FromKernel {
+			t.Errorf("%s at %#x: the decompressor is not wanted", s.Name, s.Addr)
+		}
+	}
+	if b := segment(t, plan, "boot_params").Data; b[offLoadflags]&kaslrFlag != 0 || le64(b, offSetupData) != 0 {
+		t.Error("KASLR_FLAG or setup_data without Random")
+	}
+}
+
+// TestRandomized holds that places are many, legal, and told to the kernel.
+func TestRandomized(t *testing.T) {
+	k := fakeKernel()
+	p := Params{Initrd: make([]byte, 5*mib), Memory: guestMemory(256 * mib), Unpacked: fakeUnpacked()}
+	phys, virt := make(map[uint64]bool), make(map[uint64]bool)
+	for i := range uint64(500) {
+		p.Random = seeded(i)
+		plan := mustLoad(t, k.build(), p)
+		at := segment(t, plan, "kernel").Addr
+		delta := uint64(0)
+		if plan.Relocation != nil {
+			delta = plan.Relocation.Delta
+			if plan.Relocation.Addr != at || plan.Relocation.Size != 2*mib+4 {
+				t.Fatalf("relocation of %#x bytes at %#x", plan.Relocation.Size, plan.Relocation.Addr)
+			}
+		}
+		initrd := segment(t, plan, "initrd")
+		kernel := span{at, at + uint64(k.initSize)}
+		if !plan.Randomized || at < 16*mib || at%(2*mib) != 0 || kernel.end > 256*mib || kernel.overlaps(span{initrd.Addr, initrd.Addr + initrd.Size}) {
+			t.Fatalf("kernel at %v, initrd at %#x", kernel, initrd.Addr)
+		}
+		if delta%(2*mib) != 0 || 16*mib+delta+uint64(k.initSize) > gib {
+			t.Fatalf("mapped %#x higher", delta)
+		}
+		if plan.Entry.PC != at+16 {
+			t.Fatalf("entry %#x", plan.Entry.PC)
+		}
+		if b := segment(t, plan, "boot_params").Data; b[offLoadflags]&kaslrFlag == 0 {
+			t.Fatal("no KASLR_FLAG")
+		}
+		phys[at], virt[delta] = true, true
+	}
+	if len(phys) < 100 || len(virt) < 300 {
+		t.Errorf("%d physical and %d virtual places in 500 boots", len(phys), len(virt))
+	}
+}
+
+func TestRelocationApplies(t *testing.T) {
+	p := Params{Memory: guestMemory(256 * mib), Unpacked: fakeUnpacked(), Random: seeded(1)}
+	plan := mustLoad(t, fakeKernel().build(), p)
+	load := make([]byte, plan.Relocation.Size)
+	if err := plan.Relocation.Apply(load); err != nil {
+		t.Fatal(err)
+	}
+	d := plan.Relocation.Delta
+	if le32(load, 0) != uint32(d) || le32(load, 0x10) != -uint32(d) || le64(load, 0x20) != d {
+		t.Errorf("relocated by %#x: % x", d, load[:0x28])
+	}
+	if err := plan.Relocation.Apply(load[:8]); err == nil {
+		t.Error("a place outside of the kernel was relocated")
+	}
+}
+
+// TestUsualPlace holds when a kernel is not moved, or only virtually.
+func TestUsualPlace(t *testing.T) {
+	unpacked := fakeUnpacked()
+	bare := unpacked[:len(unpacked)-6*4]
+	fixed := fakeKernel()
+	fixed.relocatable = 0
+	for _, tt := range []struct {
+		name       string
+		kernel     fakeBzImage
+		cmdline    string
+		unpacked   []byte
+		ram        uint64
+		randomized bool
+	}{
+		{"nokaslr", fakeKernel(), "quiet nokaslr", unpacked, 256 * mib, false},
+		{"init's nokaslr", fakeKernel(), "quiet -- nokaslr", unpacked, 32 * mib, true},
+		{"no tables", fakeKernel(), "", bare, 256 * mib, false},
+		{"not relocatable", fixed, "", unpacked, 256 * mib, false},
+		{"mem=", fakeKernel(), "mem=64M", unpacked, 256 * mib, true},
+		{"memmap=", fakeKernel(), "memmap=16M$128M", unpacked, 256 * mib, true},
+		{"little RAM", fakeKernel(), "", unpacked, 32 * mib, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := Params{Cmdline: tt.cmdline, Memory: guestMemory(tt.ram), Unpacked: tt.unpacked, Random: seeded(3)}
+			plan := mustLoad(t, tt.kernel.build(), p)
+			if at := segment(t, plan, "kernel").Addr; at != 16*mib || plan.Randomized != tt.randomized {
+				t.Errorf("at %#x, randomized: %v", at, plan.Randomized)
+			}
+			if (plan.Relocation != nil) != tt.randomized {
+				t.Errorf("relocation %v", plan.Relocation)
+			}
+		})
+	}
+}
+
+// TestSeed holds that both ways to boot a bzImage give the kernel a seed of its own.
+func TestSeed(t *testing.T) {
+	seen := make(map[string]bool)
+	for i, unpacked := range [][]byte{nil, fakeUnpacked(), fakeUnpacked()} {
+		p := Params{Memory: guestMemory(64 * mib), Unpacked: unpacked, Random: seeded(uint64(i))}
+		plan := mustLoad(t, fakeKernel().build(), p)
+		s := segment(t, plan, "random seed")
+		if at := le64(segment(t, plan, "boot_params").Data, offSetupData); at != s.Addr {
+			t.Errorf("setup_data at %#x, not %#x", at, s.Addr)
+		}
+		if le64(s.Data, 0) != 0 || le32(s.Data, 8) != 9 || le32(s.Data, 12) != 32 || len(s.Data) != 16+32 {
+			t.Errorf("setup_data % x", s.Data)
+		}
+		seen[string(s.Data[16:])] = true
+	}
+	if len(seen) != 3 {
+		t.Error("the same seed twice")
+	}
+}
+
+func TestIndirect(t *testing.T) {
+	patched := func(patch func(b []byte)) []byte {
+		b := fakeUnpacked()
+		patch(b)
+		return b
+	}
+	outside := fakeVmlinux()
+	outside.loads[1].paddr = 40 * mib
+	for name, unpacked := range map[string][]byte{
+		"text":      []byte("no ELF file at all, however long it may be, so much is sure from its first bytes"),
+		"truncated": fakeUnpacked()[:100],
+		"entry":     patched(func(b []byte) { b[elfEntry+3] = 0x70 }),
+		"32-bit":    patched(func(b []byte) { b[elfClass] = 1 }),
+		"elsewhere": outside.build(),
+	} {
+		_, err := Load(fakeKernel().build(), Params{Memory: guestMemory(256 * mib), Unpacked: unpacked})
+		if !errors.Is(err, ErrIndirect) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzDirect loads an unpacked kernel that may be anything, and relocates it.
+func FuzzDirect(f *testing.F) {
+	f.Add(fakeUnpacked())
+	f.Add(fakeVmlinux().build())
+	file := fakeKernel().build()
+	f.Fuzz(func(t *testing.T, unpacked []byte) {
+		p := Params{Initrd: []byte("initrd"), Memory: guestMemory(64 * mib), Unpacked: unpacked, Random: seeded(7)}
+		plan, err := Load(file, p)
+		if err != nil {
+			if msg := err.Error(); msg == "" || strings.ContainsAny(msg, "\n\r\x1b") {
+				t.Errorf("error message %q", msg)
+			}
+			return
+		}
+		checkPlan(t, plan, p)
+		if r := plan.Relocation; r != nil {
+			_ = r.Apply(make([]byte, r.Size)) // an error is as good
+		}
+	})
+}
