@@ -22,3 +22,10 @@ func mincore(data, vec []byte) error {
 
 // address is where data lies in this process.
 func address(data []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(data)))) }
+
+// mapFixed maps fd from off on in place of what is mapped at ram, which is page aligned. It
+// stays part of the mapping that ram was cut from, as far as unmapping goes.
+func mapFixed(ram []byte, fd int, off int64, prot, flags int) error {
+	_, err := unix.MmapPtr(fd, off, unsafe.Pointer(unsafe.SliceData(ram)), uintptr(len(ram)), prot, flags|unix.MAP_FIXED)
+	return err
+}

@@ -40,9 +40,8 @@
 //
 // # Left out
 //
-// Dirty tracking, RAM that starts as a private mapping of a file, and
-// snapshots. Reading and writing have separate methods so that writes can be
-// tracked, and backing memory is made in one place.
+// Dirty tracking and snapshots. Reading and writing have separate methods so that
+// writes can be tracked, and backing memory is made in one place.
 package memory
 
 import (
