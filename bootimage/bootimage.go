@@ -60,7 +60,7 @@ type Params struct {
 	RSDP uint64
 
 	// Unpacked is the kernel inside a bzImage as package payload unpacks it: an ELF vmlinux and its
-	// relocation tables. It is then loaded and entered in place of the bzImage's
+	// relocation tables, preferably with Trim applied to it. It is then loaded and entered in place of the bzImage's
 	// decompressor, which never runs. Empty leaves the unpacking to the guest. Not copied.
 	Unpacked []byte
 

@@ -185,6 +185,8 @@ func FuzzDirect(f *testing.F) {
 	f.Add(fakeVmlinux().build())
 	file := fakeKernel().build()
 	f.Fuzz(func(t *testing.T, unpacked []byte) {
+		unpacked = bytes.Clone(unpacked) // the fuzzer's own must stay
+		Trim(unpacked)
 		p := Params{Initrd: []byte("initrd"), Memory: guestMemory(64 * mib), Unpacked: unpacked, Random: seeded(7)}
 		plan, err := Load(file, p)
 		if err != nil {

@@ -32,6 +32,8 @@ const (
 	elfMachine386   = 3
 	elfMachineX8664 = 62
 
+	progFileSize = 32 // offset in a program header
+
 	progTypeLoad = 1 // p_type
 	progTypeNote = 4
 
@@ -54,6 +56,7 @@ type elfSegment struct {
 	vaddr, paddr uint64
 	data         []byte // p_filesz bytes, alias the file
 	offset       uint64 // of data in the file
+	header       uint64 // offset of the program header in the file
 	memSize      uint64 // at least len(data)
 }
 
@@ -114,26 +117,27 @@ func parseELF(file []byte) (*elfImage, error) {
 	if size := le16(file, elfProgEntry); size != progSize {
 		return nil, fmt.Errorf("ELF file with program headers of %d bytes instead of %d", size, progSize)
 	}
-	headers, ok := cut(file, off, uint64(n)*progSize)
-	if !ok {
+	if _, ok := cut(file, off, uint64(n)*progSize); !ok {
 		return nil, fmt.Errorf("truncated ELF file: %d bytes, the program headers end beyond", len(file))
 	}
 	img := &elfImage{}
 	for i := range n {
-		if err := img.addProgHeader(file, headers[i*progSize:], i); err != nil {
+		if err := img.addProgHeader(file, off, i); err != nil {
 			return nil, err
 		}
 	}
 	return img, img.checkSegments()
 }
 
-// addProgHeader adds what program header i, at h, describes.
-func (img *elfImage) addProgHeader(file, h []byte, i int) error {
+// addProgHeader adds what program header i, of those at off, describes.
+func (img *elfImage) addProgHeader(file []byte, off uint64, i int) error {
+	at := off + uint64(i)*progSize
+	h := file[at:]
 	typ := le32(h, 0)
 	if typ != progTypeLoad && typ != progTypeNote {
 		return nil
 	}
-	data, ok := cut(file, le64(h, 8), le64(h, 32))
+	data, ok := cut(file, le64(h, 8), le64(h, progFileSize))
 	if !ok {
 		return fmt.Errorf("truncated ELF file: %d bytes, segment %d ends beyond", len(file), i)
 	}
@@ -145,7 +149,7 @@ func (img *elfImage) addProgHeader(file, h []byte, i int) error {
 		img.notes = append(img.notes, n)
 		return nil
 	}
-	s := elfSegment{vaddr: le64(h, 16), paddr: le64(h, 24), data: data, offset: le64(h, 8), memSize: le64(h, 40)}
+	s := elfSegment{vaddr: le64(h, 16), paddr: le64(h, 24), data: data, offset: le64(h, 8), header: at, memSize: le64(h, 40)}
 	if s.memSize < uint64(len(data)) {
 		return fmt.Errorf("ELF file whose segment %d has %d bytes in the file, but %d in memory", i, len(data), s.memSize)
 	}

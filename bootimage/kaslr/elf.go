@@ -35,9 +35,9 @@ func le16(b []byte, off int) uint16 { return binary.LittleEndian.Uint16(b[off:])
 func le32(b []byte, off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 func le64(b []byte, off int) uint64 { return binary.LittleEndian.Uint64(b[off:]) }
 
-// elfEnd returns where the ELF file ends with which image begins: behind the last
+// End returns where the ELF file ends with which image begins: behind the last
 // of all that its headers speak of, themselves included.
-func elfEnd(image []byte) (uint64, error) {
+func End(image []byte) (uint64, error) {
 	if len(image) < elfHeaderSize || string(image[:len(elfIdent)]) != elfIdent || le16(image, offMachine) != machineX8664 {
 		return 0, errors.New("the unpacked kernel is no ELF file for x86-64")
 	}

@@ -36,7 +36,7 @@ func (r Relocs) Len() int { return (len(r.abs32) + len(r.inverse) + len(r.abs64)
 //
 // The error is ErrNone if the image ends with the ELF file. Any error is one line.
 func Tables(image []byte) (Relocs, error) {
-	end, err := elfEnd(image)
+	end, err := End(image)
 	if err != nil {
 		return Relocs{}, err
 	}
