@@ -62,6 +62,10 @@ const (
 	resetPort      = pm.ResetPort
 )
 
+// MarkPort is the I/O port at which a machine with a Timeline takes marks from its guest: a byte of 1
+// says that the guest's init runs. The port means nothing on a PC; other values are kept for later.
+const MarkPort = 0x690
+
 // Interrupt lines, as global system interrupts of the one I/O APIC.
 const (
 	serialIRQ = 4

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"govmm/bootimage"
+	"govmm/bootimage/kernelcache"
 	"govmm/devices/virtio"
 )
 
@@ -35,6 +37,20 @@ type Config struct {
 	// they are read (the file shrank) is an error of New.
 	Kernel, Initrd []byte
 
+	// KernelFile and InitrdFile are the files whose content Kernel and Initrd are, if they are. With
+	// them nothing is read that need not be: what the guest gets unchanged is mapped privately from the
+	// file, so that guests share it in the host's page cache, and Cache knows the kernel's file again. Neither
+	// file may be changed in place while the machine is in use; to replace them by rename(2) is
+	// harmless. New does not keep them.
+	KernelFile, InitrdFile *os.File
+
+	// Direct says who unpacks a bzImage's kernel. The host does it faster, once, and randomizes
+	// the kernel's addresses (KASLR), unless the command line has the word nokaslr.
+	Direct Direct
+
+	// Cache keeps kernels that the host unpacked. Nil unpacks them each time.
+	Cache *kernelcache.Dir
+
 	// Cmdline is the kernel's command line. Empty means DefaultCmdline; a
 	// single space gives the kernel an empty one.
 	Cmdline string
@@ -56,6 +72,10 @@ type Config struct {
 
 	// PIT adds an 8254 timer, for guests that are not Linux. Linux finds better ones.
 	PIT bool
+
+	// Timeline, if set, records when the stages of the machine's life are reached. The guest
+	// gets a port (MarkPort) to which it writes a byte of 1 when its init runs.
+	Timeline *Timeline
 
 	// KVM is the path of the KVM device. Empty means /dev/kvm.
 	KVM string
@@ -159,8 +179,12 @@ func (c *Config) log() *slog.Logger {
 }
 
 func (c *Config) console() io.Writer {
-	if c.Console == nil {
-		return io.Discard
+	w := c.Console
+	if w == nil {
+		w = io.Discard
 	}
-	return c.Console
+	if c.Timeline != nil {
+		w = &firstByte{Writer: w, timeline: c.Timeline}
+	}
+	return w
 }

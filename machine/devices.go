@@ -12,6 +12,7 @@ import (
 	"govmm/devices/debugexit"
 	"govmm/devices/eventfd"
 	"govmm/devices/i8042"
+	"govmm/devices/markport"
 	"govmm/devices/pm"
 	"govmm/devices/serial"
 	"govmm/devices/virtio"
@@ -76,6 +77,11 @@ func (m *Machine) addPlatform() error {
 	}
 	for _, p := range ports {
 		if err := m.pio.Add(p.base, p.size, p.name, p.handler); err != nil {
+			return err
+		}
+	}
+	if m.cfg.Timeline != nil {
+		if err := m.pio.Add(MarkPort, 1, "mark", markport.New(m.cfg.Timeline.guestMark)); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,8 @@
 package machine
 
 import (
+	"crypto/rand"
 	"fmt"
-	"runtime/debug"
 
 	"govmm/bootimage"
 	"govmm/devices/pm"
@@ -12,7 +12,7 @@ import (
 
 // load writes the ACPI tables, the kernel, what belongs to it and the boot
 // processor's tables into RAM.
-func (m *Machine) load() (bootimage.Entry, error) {
+func (m *Machine) load(i images) (bootimage.Entry, error) {
 	tables, err := acpi.Build(m.acpiConfig())
 	if err != nil {
 		return bootimage.Entry{}, err
@@ -20,37 +20,38 @@ func (m *Machine) load() (bootimage.Entry, error) {
 	if _, err := m.ram.WriteAt(tables.Data, acpiBase); err != nil {
 		return bootimage.Entry{}, fmt.Errorf("ACPI tables: %w", err)
 	}
-	plan, err := m.plan(tables.RSDP)
+	var plan *bootimage.Plan
+	err = guardFaults(func() (err error) {
+		plan, err = m.carryOutPlan(tables.RSDP, i)
+		return err
+	})
 	if err != nil {
 		return bootimage.Entry{}, err
 	}
+	m.selfUnpacking = plan.Kind == bootimage.BzImage && !plan.Direct
 	return plan.Entry, prepareEntry(m.ram, plan.Entry)
 }
 
-// plan makes the boot plan and carries it out. The images are foreign mappings:
-// touching one whose file has shrunk raises SIGBUS, which SetPanicOnFault turns into
-// a panic of this goroutine and recover into an error.
-func (m *Machine) plan(rsdp uint64) (plan *bootimage.Plan, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			if _, fault := r.(interface{ Addr() uintptr }); !fault {
-				panic(r)
-			}
-			err = fmt.Errorf("the kernel or initrd changed on disk while it was read")
-		}
-	}()
-	plan = m.cfg.Image
-	if plan == nil {
-		if plan, err = m.linuxPlan(rsdp); err != nil {
+// carryOutPlan puts the kernel and what belongs to it into RAM.
+func (m *Machine) carryOutPlan(rsdp uint64, i images) (plan *bootimage.Plan, err error) {
+	if plan = m.cfg.Image; plan == nil {
+		if plan, err = m.plan(rsdp, i); err != nil {
 			return nil, err
 		}
 	}
 	for _, s := range plan.Segments {
-		if _, err := m.ram.WriteAt(s.Data, int64(s.Addr)); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		if err := m.place(s, i); err != nil {
+			return nil, err
 		}
-		m.log.Debug("loaded", "what", s.Name, "addr", fmt.Sprintf("%#x", s.Addr), "bytes", len(s.Data))
+	}
+	if r := plan.Relocation; r != nil {
+		load, err := m.ram.WriteSlice(r.Addr, r.Size)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Apply(load); err != nil {
+			return nil, &LoadError{err}
+		}
 	}
 	return plan, nil
 }
@@ -62,7 +63,8 @@ type LoadError struct{ Err error }
 func (e *LoadError) Error() string { return "kernel: " + e.Err.Error() }
 func (e *LoadError) Unwrap() error { return e.Err }
 
-func (m *Machine) linuxPlan(rsdp uint64) (*bootimage.Plan, error) {
+// plan plans the boot of the configuration's kernel.
+func (m *Machine) plan(rsdp uint64, i images) (*bootimage.Plan, error) {
 	ranges := make([]memory.Range, 0, 2)
 	for _, r := range m.ram.Regions() {
 		ranges = append(ranges, memory.Range{Base: r.Base, Size: uint64(len(r.Data))})
@@ -71,13 +73,13 @@ func (m *Machine) linuxPlan(rsdp uint64) (*bootimage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := bootimage.Load(m.cfg.Kernel, bootimage.Params{
-		Cmdline: m.cfg.cmdline(), Initrd: m.cfg.Initrd, Memory: table, RSDP: rsdp,
-	})
+	plan, err := m.linuxPlan(bootimage.Params{
+		Cmdline: m.cfg.cmdline(), Initrd: m.cfg.Initrd, Memory: table, RSDP: rsdp, Random: rand.Reader,
+	}, i)
 	if err != nil {
 		return nil, &LoadError{err}
 	}
-	m.log.Debug("kernel", "kind", plan.Kind, "version", plan.Version, "entry", fmt.Sprintf("%#x", plan.Entry.PC))
+	m.log.Debug("kernel", "kind", plan.Kind, "version", plan.Version, "direct", plan.Direct, "randomized", plan.Randomized)
 	return plan, nil
 }
 

@@ -30,10 +30,11 @@ type Machine struct {
 	transports []*virtiommio.Transport
 	closers    []func() error // run last to first by Close
 
-	first     bootState
-	vcpus     []*vcpu
-	vcpusDone sync.WaitGroup
-	start     chan struct{} // closed when the vCPUs may run
+	first         bootState
+	selfUnpacking bool // the guest runs its kernel's decompressor first
+	vcpus         []*vcpu
+	vcpusDone     sync.WaitGroup
+	start         chan struct{} // closed when the vCPUs may run
 
 	mu      sync.Mutex
 	begun   bool // Run or Close closed start
@@ -55,23 +56,32 @@ func New(cfg Config) (_ *Machine, err error) {
 			m.Close()
 		}
 	}()
-	if err := m.openVM(); err != nil {
+	prepared := m.prepareImages()
+	kvmErr := m.setUp()
+	// Whatever came of it: until then the images are in use.
+	images := <-prepared
+	if images.kernel != nil {
+		m.onClose(images.kernel.Close)
+	}
+	if kvmErr != nil {
+		return nil, kvmErr
+	}
+	if m.first.entry, err = m.load(images); err != nil {
 		return nil, err
 	}
-	if err := m.addMemory(); err != nil {
-		return nil, err
+	m.cfg.Timeline.Mark(StageLoaded)
+	return m, images.release()
+}
+
+// setUp makes all of the machine that does not depend on the kernel.
+func (m *Machine) setUp() error {
+	for _, step := range []func() error{m.openVM, m.addMemory, m.addDevices, m.addVCPUs} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := m.addDevices(); err != nil {
-		return nil, err
-	}
-	entry, err := m.load()
-	if err != nil {
-		return nil, err
-	}
-	if err := m.addVCPUs(entry); err != nil {
-		return nil, err
-	}
-	return m, nil
+	m.cfg.Timeline.Mark(StageKVM)
+	return nil
 }
 
 // openVM opens KVM and makes the VM with its interrupt controllers.
@@ -155,6 +165,7 @@ func (m *Machine) Run(ctx context.Context) (Outcome, error) {
 	m.vcpusDone.Wait()
 	// No vCPU can start a request now. What is in flight reaches the disk.
 	m.stopTransports()
+	m.cfg.Timeline.Mark(StageEnd)
 
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,9 +18,9 @@ const (
 )
 
 // addVCPUs starts the vCPUs' goroutines and waits until each has made its vCPU.
-// The first gets the entry's registers. The others stay as KVM makes them where it has the
-// local APICs: waiting for the INIT and start-up IPIs that the guest sends.
-func (m *Machine) addVCPUs(entry bootimage.Entry) error {
+// All but the first stay as KVM makes them where it has the local APICs: waiting for the INIT
+// and start-up IPIs that the guest sends.
+func (m *Machine) addVCPUs() error {
 	cpuid, err := m.dev.SupportedCPUID()
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (m *Machine) addVCPUs(entry bootimage.Entry) error {
 	if err != nil {
 		return err
 	}
-	m.first = bootState{entry: entry, cpuid: cpuid, tscDeadline: deadline > 0}
+	m.first = bootState{cpuid: cpuid, tscDeadline: deadline > 0}
 	ready := make(chan error)
 	for id := range m.cfg.cpus() {
 		v := &vcpu{id: id, m: m}
@@ -46,7 +46,7 @@ func (m *Machine) addVCPUs(entry bootimage.Entry) error {
 
 // bootState is what the vCPUs' first states are made from.
 type bootState struct {
-	entry       bootimage.Entry
+	entry       bootimage.Entry // set once the kernel is loaded, before the start
 	cpuid       []kvm.CPUIDEntry
 	tscDeadline bool
 }
@@ -72,15 +72,10 @@ func (m *Machine) setUpVCPU(v *vcpu) error {
 		// Without it Linux believes that firmware forgot the memory types.
 		{Index: msrMTRRDef, Data: mtrrEnable | mtrrWriteBack},
 	}
-	if err := cpu.SetMSRs(msrs); err != nil {
-		return err
-	}
-	if v.id != 0 {
-		return nil
-	}
-	return m.setEntry(cpu)
+	return cpu.SetMSRs(msrs)
 }
 
+// setEntry gives the boot processor the registers with which the kernel is entered. On its thread.
 func (m *Machine) setEntry(cpu *kvm.VCPU) error {
 	sregs, err := cpu.Sregs()
 	if err != nil {

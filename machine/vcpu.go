@@ -41,6 +41,13 @@ func (v *vcpu) live(ready chan<- error) {
 	}
 	<-v.m.start
 	defer v.recoverPanic()
+	if v.id == 0 && !v.stop.Load() {
+		if err := v.m.setEntry(v.cpu); err != nil {
+			v.m.end(Outcome{}, fmt.Errorf("vCPU %d: %w", v.id, err))
+			return
+		}
+		v.m.markEntry()
+	}
 	for !v.stop.Load() {
 		exit, err := v.cpu.Run()
 		if err != nil {
@@ -48,6 +55,14 @@ func (v *vcpu) live(ready chan<- error) {
 			return
 		}
 		v.dispatch(exit)
+	}
+}
+
+// markEntry marks that the guest is entered for the first time.
+func (m *Machine) markEntry() {
+	m.cfg.Timeline.Mark(StageInstruction)
+	if !m.selfUnpacking {
+		m.cfg.Timeline.Mark(StageKernel)
 	}
 }
 

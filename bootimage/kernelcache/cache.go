@@ -55,19 +55,25 @@ type Entry struct {
 	later   sync.WaitGroup // what Open left to do
 }
 
+// Release gives back Data, which must not be used any more. File stays.
+func (e *Entry) Release() error {
+	var err error
+	if e.mapping != nil {
+		err = os.NewSyscallError("munmap", unix.Munmap(e.mapping))
+	}
+	e.mapping, e.Data = nil, nil
+	return err
+}
+
 // Close releases the entry, not what others have mapped of its File. It waits for the disk if
 // the entry is new.
 func (e *Entry) Close() error {
 	e.later.Wait()
-	var errs []error
-	if e.mapping != nil {
-		errs = append(errs, unix.Munmap(e.mapping))
-		e.mapping, e.Data = nil, nil
-	}
+	err := e.Release()
 	if e.File != nil {
-		errs = append(errs, e.File.Close())
+		err = errors.Join(err, e.File.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // key is the sum of a packed kernel, by which its entry is named.

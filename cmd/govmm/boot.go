@@ -25,6 +25,8 @@ type bootFlags struct {
 	cmdline   string
 	disks     []string
 	debugExit bool
+	direct    direct
+	timing    timing
 	verbose   bool
 
 	kernel, initrd string
@@ -66,6 +68,9 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
 	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
+	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
+	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
+	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
 }
@@ -93,6 +98,7 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 	}
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus,
+		Direct: machine.Direct(f.direct), Cache: kernelCache(), Timeline: f.timing.start(),
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
 		PIT: f.debugExit, // the kernels that use the port were written for that timer
 	}
@@ -143,6 +149,9 @@ func (f *bootFlags) run(replaced bool) error {
 	outcome, err := m.Run(ctx)
 	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message
+	if timingErr := f.timing.report(cfg.Timeline); err == nil {
+		err = timingErr
+	}
 	var bug *machine.PanicError
 	if errors.As(err, &bug) {
 		os.Stderr.Write(bug.Stack)
@@ -157,14 +166,14 @@ func (f *bootFlags) newMachine(cfg machine.Config) (*machine.Machine, error) {
 		return nil, err
 	}
 	defer kernel.close()
-	cfg.Kernel = kernel
+	cfg.Kernel, cfg.KernelFile = kernel.data, kernel.file
 	if f.initrd != "" {
 		initrd, err := openImage("initrd", f.initrd)
 		if err != nil {
 			return nil, err
 		}
 		defer initrd.close()
-		cfg.Initrd = initrd
+		cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
 	}
 	m, err := machine.New(cfg)
 	return m, f.explain(err)

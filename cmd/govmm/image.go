@@ -9,17 +9,24 @@ import (
 
 // image is a kernel or initrd mapped from its file: nothing is read that the loader
 // does not look at, and nothing of it lands in the heap.
-type image []byte
+type image struct {
+	data []byte
+	file *os.File
+}
 
 // openImage maps the file. what names it in errors.
-func openImage(what, path string) (image, error) {
+func openImage(what, path string) (_ *image, err error) {
 	// O_NONBLOCK, which means nothing for files, keeps the open of a FIFO from waiting
 	// for somebody at its other end.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -38,13 +45,13 @@ func openImage(what, path string) (image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot map %s: %w", what, path, err)
 	}
-	return b, nil
+	return &image{b, f}, nil
 }
 
 const maxImage = 1 << 40
 
-func (i image) close() {
-	if i != nil {
-		_ = unix.Munmap(i)
-	}
+// close gives the mapping and the file back; what a guest has mapped of it stays.
+func (i *image) close() {
+	_ = unix.Munmap(i.data)
+	_ = i.file.Close()
 }

@@ -13,8 +13,8 @@ import (
 // InitLine is what the init of a SmallInitrd writes to the console before it powers the machine off.
 const InitLine = "hello from init\n"
 
-// SmallInitrd writes an initrd of about 1 MB into a directory of the test's. Its init writes InitLine
-// and powers the machine off.
+// SmallInitrd writes an initrd of about 1 MB into a directory of the test's. Its init marks its start at
+// machine.MarkPort, writes InitLine and powers the machine off.
 func SmallInitrd(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "initrd")
@@ -41,14 +41,19 @@ func SmallInitrd(t testing.TB) string {
 const (
 	sysWrite  = 1
 	sysReboot = 169
+	sysIOPerm = 173
 
 	rebootMagic1   = 0xfee1dead
 	rebootMagic2   = 0x28121969
 	rebootPowerOff = 0x4321fedc
+
+	markPort, markInit = 0x690, 1 // machine.MarkPort, which this package must not import
 )
 
 // smallInit is a Linux program in hand-written code:
 //
+//	mov eax, ioperm; mov edi, port;   mov esi, 1;           mov edx, 1;         syscall
+//	test eax, eax;   jnz no;          mov edx, port;        mov eax, init;      out dx, al;  no:
 //	mov eax, write;  mov edi, 1;      lea rsi, [rip+line];  mov edx, len;       syscall
 //	mov eax, reboot; mov edi, magic1; mov esi, magic2;      mov edx, power off; syscall
 //	jmp $
@@ -63,6 +68,15 @@ func smallInit() []byte {
 	mov := func(opcode byte, v uint32) { code = le.AppendUint32(append(code, opcode), v) }
 	syscall := func() { code = append(code, 0x0f, 0x05) }
 
+	mov(movEAX, sysIOPerm)
+	mov(movEDI, markPort)
+	mov(movESI, 1)
+	mov(movEDX, 1)
+	syscall()
+	code = append(code, 0x85, 0xc0, 0x75, 5+5+1)
+	mov(movEDX, markPort)
+	mov(movEAX, markInit)
+	code = append(code, 0xee)
 	mov(movEAX, sysWrite)
 	mov(movEDI, 1)
 	code = le.AppendUint32(append(code, 0x48, 0x8d, 0x35), afterLea)
