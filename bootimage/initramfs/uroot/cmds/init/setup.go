@@ -49,23 +49,6 @@ func mountAll() (errs []error) {
 	return errs
 }
 
-// The port at which govmm takes the mark that init runs (machine.MarkPort).
-const markPort, markInit = 0x690, 1
-
-// markStart tells the monitor that init runs, by /dev/port, whose offsets are I/O ports (mem(4)).
-func markStart() error {
-	f, err := os.OpenFile("/dev/port", os.O_WRONLY, 0)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.EPERM) {
-		return nil // a kernel without it, or one locked down
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteAt([]byte{markInit}, markPort)
-	return err
-}
-
 // moduleList names the file that has, on a line each and in the order of loading, the files with the modules
 // beside it. mkinitramfs writes it.
 const moduleList = "modules.load"
