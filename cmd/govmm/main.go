@@ -47,7 +47,7 @@ processors and memory, emulates a serial console and virtio disks, and starts th
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newBootCommand(), newCheckCommand(), newVersionCommand(), newGuardCommand())
+	root.AddCommand(newBootCommand(), newCheckCommand(), newImageCommand(), newVersionCommand(), newGuardCommand())
 	return root
 }
 
