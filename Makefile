@@ -82,12 +82,13 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,machine,.,,6m)
 	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
-LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel
+LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
+	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
-	$(call in-nested,linux,machine,TestBootsInARow,$(LINUX_ENV),10m)
+	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves

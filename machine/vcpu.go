@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -51,11 +52,20 @@ func (v *vcpu) live(ready chan<- error) {
 	for !v.stop.Load() {
 		exit, err := v.cpu.Run()
 		if err != nil {
-			v.m.end(Outcome{}, fmt.Errorf("vCPU %d: %w", v.id, err))
+			v.m.end(Outcome{}, v.runError(err))
 			return
 		}
 		v.dispatch(exit)
 	}
+}
+
+// runError puts a failed KVM_RUN into words.
+func (v *vcpu) runError(err error) error {
+	if errors.Is(err, unix.EFAULT) {
+		// All RAM is mapped, so a page that cannot be had is one of a file that has no such page any more.
+		return fmt.Errorf("vCPU %d: a part of guest RAM is gone: a kernel or initrd file was cut short while the guest used it: %w", v.id, err)
+	}
+	return fmt.Errorf("vCPU %d: %w", v.id, err)
 }
 
 // markEntry marks that the guest is entered for the first time.

@@ -27,12 +27,23 @@ const (
 // user's shell sees and need no Go tool.
 func TestMain(m *testing.M) {
 	if os.Getenv(envAsCommand) == "" {
-		os.Exit(m.Run())
+		os.Exit(runTests(m))
 	}
 	if err := arrange(arrangement(os.Getenv(envArrange))); err != nil {
 		panic(err)
 	}
 	main()
+}
+
+// runTests runs the tests with a cache of their own.
+func runTests(m *testing.M) int {
+	cache, err := os.MkdirTemp("", "govmm-test-cache-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(cache)
+	os.Setenv("XDG_CACHE_HOME", cache)
+	return m.Run()
 }
 
 // An arrangement is what a process does to its own surroundings before it becomes the command.
