@@ -88,7 +88,7 @@ LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR
 
 test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
-	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn,$(LINUX_ENV),10m)
+	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves

@@ -88,8 +88,11 @@ func (m *Machine) unpackKernel() (*kernelcache.Entry, error) {
 	}
 	if m.cfg.Cache == nil {
 		data, err := unpack()
+		if err != nil {
+			return nil, err
+		}
 		m.cfg.Timeline.Mark(StageUnpacked)
-		return &kernelcache.Entry{Data: data}, err
+		return &kernelcache.Entry{Data: data}, nil
 	}
 	e, err := m.cfg.Cache.Open(m.cfg.KernelFile, m.cfg.Kernel, unpack)
 	if err != nil {
