@@ -147,6 +147,9 @@ type Plan struct {
 	Relocation *Relocation
 }
 
+// SelfUnpacking reports whether what is entered is a decompressor, which enters the kernel later.
+func (p *Plan) SelfUnpacking() bool { return p.Kind == BzImage && !p.Direct }
+
 // Load plans the boot of kernel, the content of a kernel's file, with p. The
 // plan's segments alias kernel and p.Initrd, which must stay unchanged and
 // mapped until the segments have been copied.

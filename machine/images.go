@@ -20,10 +20,10 @@ const (
 	DirectNever                // the guest
 )
 
-// images is what can be prepared without KVM.
+// images is what the guest is started from, beside what the configuration has.
 type images struct {
-	kernel *kernelcache.Entry // the unpacked kernel; nil where there is none, or the guest unpacks it
-	err    error              // why it could not be unpacked
+	kernel   *kernelcache.Entry // the unpacked kernel; nil where there is none, or the guest unpacks it
+	indirect error              // why it could not be unpacked
 }
 
 // release gives back what the images took beside guest RAM.
@@ -40,18 +40,10 @@ func (i images) release() error {
 	return err
 }
 
-// prepareImages unpacks the kernel while KVM is being set up.
-func (m *Machine) prepareImages() <-chan images {
-	done := make(chan images, 1)
-	go func() {
-		var i images
-		i.err = guardFaults(func() (err error) {
-			i.kernel, err = m.unpackKernel()
-			return err
-		})
-		done <- i
-	}()
-	return done
+// getImages unpacks the kernel, or finds it unpacked.
+func (m *Machine) getImages() (i images) {
+	i.kernel, i.indirect = m.unpackKernel()
+	return i
 }
 
 // guardFaults runs f, which touches foreign mappings. A file that has shrunk since it was mapped raises SIGBUS,
@@ -117,17 +109,17 @@ func (m *Machine) linuxPlan(p bootimage.Params, i images) (*bootimage.Plan, erro
 		if err == nil || !errors.Is(err, bootimage.ErrIndirect) {
 			return plan, err
 		}
-		i.err, p.Unpacked = err, nil
+		i.indirect, p.Unpacked = err, nil
 	}
 	plan, err := bootimage.Load(m.cfg.Kernel, p)
-	if err != nil || i.err == nil {
+	if err != nil || i.indirect == nil {
 		return plan, err // what is wrong with the header is said first
 	}
-	legal := errors.Is(i.err, payload.ErrUnsupported) || errors.Is(i.err, bootimage.ErrIndirect)
+	legal := errors.Is(i.indirect, payload.ErrUnsupported) || errors.Is(i.indirect, bootimage.ErrIndirect)
 	if m.cfg.Direct == DirectAlways || !legal {
-		return nil, i.err
+		return nil, i.indirect
 	}
-	m.log.Warn("the guest unpacks its kernel itself, which takes longer", "why", i.err)
+	m.log.Warn("the guest unpacks its kernel itself, which takes longer", "why", i.indirect)
 	return plan, nil
 }
 

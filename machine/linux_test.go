@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"govmm/bootimage/kernelcache"
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/blk"
 	"govmm/machine/guesttest"
@@ -18,28 +19,42 @@ import (
 
 // TestBootsInARow boots a stock kernel again and again in one process, which holds afterwards what it held before.
 func TestBootsInARow(t *testing.T) {
-	kernel, err := os.ReadFile(guesttest.Kernel(t, "6.12-cloud"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	initrd, err := os.ReadFile(guesttest.SmallInitrd(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kernel, initrd := openFile(t, guesttest.Kernel(t, "6.12-cloud")), openFile(t, guesttest.SmallInitrd(t))
+	cache := &kernelcache.Dir{Path: filepath.Join(t.TempDir(), "cache")}
 	disk := filepath.Join(t.TempDir(), "disk.img")
 	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bootOnce(t, kernel, initrd, disk, 1) // what the first one leaves is the runtime's
+	bootOnce(t, cache, kernel, initrd, disk, 1) // what the first one leaves is the runtime's
 	before := hold(t)
 	for i := range 20 {
-		bootOnce(t, kernel, initrd, disk, 1+i%2)
+		bootOnce(t, cache, kernel, initrd, disk, 1+i%2)
 	}
 	checkHoldings(t, before)
 }
 
+// openedFile is a file and its content.
+type openedFile struct {
+	file *os.File
+	data []byte
+}
+
+func openFile(t *testing.T, path string) openedFile {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return openedFile{file, data}
+}
+
 // bootOnce runs a guest whose init speaks and powers off.
-func bootOnce(t *testing.T, kernel, initrd []byte, disk string, cpus int) {
+func bootOnce(t *testing.T, cache *kernelcache.Dir, kernel, initrd openedFile, disk string, cpus int) {
 	t.Helper()
 	file, err := blk.OpenFile(disk, false)
 	if err != nil {
@@ -52,7 +67,8 @@ func bootOnce(t *testing.T, kernel, initrd []byte, disk string, cpus int) {
 	}
 	var console bytes.Buffer
 	m, err := New(Config{
-		CPUs: cpus, Kernel: kernel, Initrd: initrd, Cmdline: DefaultCmdline + " quiet",
+		CPUs: cpus, Kernel: kernel.data, KernelFile: kernel.file, Initrd: initrd.data, InitrdFile: initrd.file, Cache: cache,
+		Cmdline: DefaultCmdline + " quiet",
 		Console: &console, Devices: []virtio.Device{dev},
 	})
 	if err != nil {

@@ -10,26 +10,50 @@ import (
 	"govmm/machine/memory"
 )
 
+// loaded is what became of loading the kernel.
+type loaded struct {
+	images
+	plan *bootimage.Plan
+	err  error
+}
+
+// startLoading gets the kernel and loads it in a goroutine of its own. It uses guest RAM and the
+// configuration, and no KVM.
+func (m *Machine) startLoading() <-chan loaded {
+	done := make(chan loaded, 1)
+	go func() {
+		var l loaded
+		err := guardFaults(func() (err error) {
+			l.images = m.getImages()
+			if l.plan, err = m.load(l.images); err == nil {
+				err = l.release()
+			}
+			return err
+		})
+		if err == nil {
+			m.cfg.Timeline.Mark(StageLoaded)
+		}
+		l.err = err
+		done <- l
+	}()
+	return done
+}
+
 // load writes the ACPI tables, the kernel, what belongs to it and the boot
 // processor's tables into RAM.
-func (m *Machine) load(i images) (bootimage.Entry, error) {
+func (m *Machine) load(i images) (*bootimage.Plan, error) {
 	tables, err := acpi.Build(m.acpiConfig())
 	if err != nil {
-		return bootimage.Entry{}, err
+		return nil, err
 	}
 	if _, err := m.ram.WriteAt(tables.Data, acpiBase); err != nil {
-		return bootimage.Entry{}, fmt.Errorf("ACPI tables: %w", err)
+		return nil, fmt.Errorf("ACPI tables: %w", err)
 	}
-	var plan *bootimage.Plan
-	err = guardFaults(func() (err error) {
-		plan, err = m.carryOutPlan(tables.RSDP, i)
-		return err
-	})
+	plan, err := m.carryOutPlan(tables.RSDP, i)
 	if err != nil {
-		return bootimage.Entry{}, err
+		return nil, err
 	}
-	m.selfUnpacking = plan.Kind == bootimage.BzImage && !plan.Direct
-	return plan.Entry, prepareEntry(m.ram, plan.Entry)
+	return plan, prepareEntry(m.ram, plan.Entry)
 }
 
 // carryOutPlan puts the kernel and what belongs to it into RAM.
@@ -102,7 +126,7 @@ func (m *Machine) acpiConfig() acpi.Config {
 	for id := range m.cfg.cpus() {
 		c.APICIDs = append(c.APICIDs, uint32(id))
 	}
-	for i := range m.transports {
+	for i := range m.cfg.Devices {
 		c.VirtioMMIO = append(c.VirtioMMIO, acpi.MMIO{Base: virtioAddr(i), Size: 0x1000, GSI: virtioGSIs[i]})
 	}
 	return c

@@ -56,26 +56,29 @@ func New(cfg Config) (_ *Machine, err error) {
 			m.Close()
 		}
 	}()
-	prepared := m.prepareImages()
+	if err := m.mapMemory(); err != nil {
+		return nil, err
+	}
+	// The kernel is put into RAM while KVM is being set up; neither needs the other.
+	loading := m.startLoading()
 	kvmErr := m.setUp()
-	// Whatever came of it: until then the images are in use.
-	images := <-prepared
-	if images.kernel != nil {
-		m.onClose(images.kernel.Close)
+	loaded := <-loading // in any case: until then it uses the machine
+	if loaded.kernel != nil {
+		m.onClose(loaded.kernel.Close)
 	}
 	if kvmErr != nil {
 		return nil, kvmErr
 	}
-	if m.first.entry, err = m.load(images); err != nil {
-		return nil, err
+	if loaded.err != nil {
+		return nil, loaded.err
 	}
-	m.cfg.Timeline.Mark(StageLoaded)
-	return m, images.release()
+	m.first.entry, m.selfUnpacking = loaded.plan.Entry, loaded.plan.SelfUnpacking()
+	return m, nil
 }
 
 // setUp makes all of the machine that does not depend on the kernel.
 func (m *Machine) setUp() error {
-	for _, step := range []func() error{m.openVM, m.addMemory, m.addDevices, m.addVCPUs} {
+	for _, step := range []func() error{m.openVM, m.registerMemory, m.addDevices, m.addVCPUs} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -128,8 +131,8 @@ func (m *Machine) addPIT() error {
 	return m.vm.CreatePIT2(kvm.PITSpeakerDummy)
 }
 
-// addMemory maps guest RAM and gives it to KVM.
-func (m *Machine) addMemory() error {
+// mapMemory maps guest RAM.
+func (m *Machine) mapMemory() error {
 	ranges, err := memory.Layout(m.cfg.memory(), holeStart, holeEnd)
 	if err != nil {
 		return err
@@ -138,6 +141,11 @@ func (m *Machine) addMemory() error {
 		return fmt.Errorf("guest RAM of %d MiB: %w", m.cfg.memory()>>20, err)
 	}
 	m.onClose(m.ram.Close)
+	return nil
+}
+
+// registerMemory gives guest RAM to KVM.
+func (m *Machine) registerMemory() error {
 	for i, r := range m.ram.Regions() {
 		slot := kvm.MemorySlot{Slot: uint32(i), GuestPhys: r.Base, Mem: r.Data}
 		if err := m.vm.SetMemory(slot); err != nil {
