@@ -2,7 +2,7 @@
 //
 //	nested [flags] [--] COMMAND [ARG...]
 //	nested setup
-//	nested kernel [--update] [--vmlinux] NAME
+//	nested kernel [--update] [--vmlinux] [--fragments FRAGMENTS] NAME
 //	nested modules [--update] NAME
 //
 // On a host with hardware virtualization it steps aside and executes the command
@@ -22,7 +22,9 @@
 //
 // Setup installs what is missing, by apt. Kernel prints the path of a stock
 // kernel of Debian, for guests to boot, and modules that of its modules; both
-// download it the first time.
+// download it the first time. The kernel named tiny is govmm's own, which is
+// built of Debian's source the first time and after a change of its
+// configuration (bootimage/kernel).
 package main
 
 import (
@@ -101,7 +103,7 @@ type options struct {
 
 const usage = `usage: nested [flags] [--] COMMAND [ARG...]
        nested setup [PACKAGE=PROGRAM...]
-       nested kernel [--update] [--vmlinux] NAME
+       nested kernel [--update] [--vmlinux] [--fragments FRAGMENTS] NAME
        nested modules [--update] NAME
 
 Runs COMMAND where there is a real /dev/kvm.

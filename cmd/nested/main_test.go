@@ -170,7 +170,7 @@ func TestRunDirect(t *testing.T) {
 }
 
 func TestPrintKernelErrors(t *testing.T) {
-	for _, args := range [][]string{{"kernel"}, {"kernel", "5.10"}, {"modules", "--vmlinux", "6.1-full"}, {"setup", "now"}} {
+	for _, args := range [][]string{{"kernel"}, {"kernel", "5.10"}, {"modules", "--vmlinux", "6.1-full"}, {"kernel", "--fragments", "debug", "6.1-full"}, {"setup", "now"}} {
 		if got := run(args); got != statusFailure {
 			t.Errorf("%q: status %d, want %d", args, got, statusFailure)
 		}

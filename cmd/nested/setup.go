@@ -14,7 +14,7 @@ import (
 
 // setup installs what the test host needs, and what the arguments name besides, and fetches
 // the test host's kernel. An argument is PACKAGE=PROGRAM: the package is installed if the
-// program is not there.
+// program is not there, or the file, if it is a path.
 func setup(args []string) error {
 	f := flag.NewFlagSet("nested setup", flag.ContinueOnError)
 	if err := f.Parse(args); err != nil {
@@ -60,25 +60,44 @@ func setup(args []string) error {
 	return nil
 }
 
-// printKernel prints a path of a kernel, fetching it if needed.
+// tiny is the name of the kernel that is not fetched but built, and has no modules.
+const tiny = "tiny"
+
+// printKernel prints a path of a kernel, fetching or building it if needed.
 func printKernel(what string, args []string) error {
 	f := flag.NewFlagSet("nested "+what, flag.ContinueOnError)
 	update := f.Bool("update", false, "fetch the newest version that Debian has")
 	vmlinux := false
+	var fragments []string
 	if what == "kernel" {
 		f.BoolVar(&vmlinux, "vmlinux", false, "print the path of the unpacked kernel, an ELF file")
+		f.Func("fragments", "configure "+tiny+" with `FRAGMENTS` besides: debug, or files whose names end in .config", func(s string) error {
+			fragments = append(fragments, strings.Fields(s)...)
+			return nil
+		})
 	}
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() != 1 {
-		return fmt.Errorf("%s: give one of %s", what, strings.Join(debian.Names(), ", "))
+	name := f.Arg(0)
+	switch {
+	case f.NArg() != 1:
+		return fmt.Errorf("%s: give one of %s, %s", what, strings.Join(debian.Names(), ", "), tiny)
+	case name == tiny && what == "modules":
+		return nil
+	case name != tiny && len(fragments) > 0:
+		return fmt.Errorf("kernel %s is Debian's; only %s is configured", name, tiny)
 	}
 	cache, err := debian.NewCache(debian.Config{Log: newLogger(slog.LevelInfo)})
 	if err != nil {
 		return err
 	}
-	kernel, err := cache.Kernel(context.Background(), f.Arg(0), *update)
+	var kernel debian.Kernel
+	if name == tiny {
+		kernel, err = cache.Tiny(context.Background(), *update, fragments...)
+	} else {
+		kernel, err = cache.Kernel(context.Background(), name, *update)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
-// Package debian gets stock kernels and a good QEMU, and tells which packages the
-// nested test host lacks.
+// Package debian gets stock kernels and a good QEMU, builds the tiny kernel from
+// Debian's source, and tells which packages the nested test host lacks.
 //
 // Kernels come by apt-get download and dpkg -x, so it takes no privilege and
 // installs nothing. They stay in the user's cache directory:
@@ -8,6 +8,8 @@
 //	govmm/kernels/6.1-full -> linux-image-6.1.0-56-amd64_6...    the one in use
 //	govmm/kernels/qemu -> qemu-10-bookworm-backports-mended      the test host's
 //	govmm/kernels/apt/                                           package lists of our own
+//	govmm/kernels/source -> linux-source-6.12_6.12.117-1_all     of the tiny kernel
+//	govmm/kernels/tiny -> linux-tiny_6.12.117-1_0123456789ab     built
 //
 // Any number of processes may use the cache at once: a package is unpacked
 // beside its place and renamed, and a lock lets one process fetch while the
@@ -84,7 +86,7 @@ func (c *Cache) Kernel(ctx context.Context, name string, update bool) (Kernel, e
 	if k, err := c.cached(name); err == nil && !update {
 		return k, nil
 	}
-	dir, err := c.fetch(ctx, src)
+	dir, err := c.fetch(ctx, src, isKernel)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("kernel %s: %w", name, err)
 	}
@@ -128,9 +130,16 @@ func open(dir string) (Kernel, error) {
 	return Kernel{}, fmt.Errorf("%s: no modules of kernel %s: remove the directory", dir, version)
 }
 
+// isKernel reports an error unless dir is an unpacked kernel package.
+func isKernel(dir string) error {
+	_, err := open(dir)
+	return err
+}
+
 // fetch downloads and unpacks the package of src, unless that is done already,
-// and returns its directory. The caller holds the lock.
-func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
+// and returns its directory. Check tells whether a directory is such a package,
+// unpacked. The caller holds the lock.
+func (c *Cache) fetch(ctx context.Context, src source, check func(dir string) error) (string, error) {
 	options, listsErr := c.lists(ctx, "system")
 	pkg, err := c.resolve(ctx, src, options)
 	if err != nil {
@@ -141,7 +150,7 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(tmp)
-	c.log.Info("fetching kernel", "package", pkg)
+	c.log.Info("fetching", "package", pkg)
 	if _, err := c.run(ctx, tmp, slices.Concat([]string{"apt-get", "download"}, options, []string{pkg})...); err != nil {
 		return "", errors.Join(err, listsErr)
 	}
@@ -154,14 +163,14 @@ func (c *Cache) fetch(ctx context.Context, src source) (string, error) {
 	}
 	name := strings.TrimSuffix(filepath.Base(debs[0]), ".deb")
 	dir := filepath.Join(c.dir, name)
-	if _, err := open(dir); err == nil {
+	if err := check(dir); err == nil {
 		return dir, nil
 	}
 	unpacked := filepath.Join(tmp, "unpacked")
 	if _, err := c.run(ctx, tmp, "dpkg", "-x", debs[0], unpacked); err != nil {
 		return "", err
 	}
-	if _, err := open(unpacked); err != nil {
+	if err := check(unpacked); err != nil {
 		return "", err
 	}
 	return c.place(unpacked, name)
@@ -206,6 +215,9 @@ func (c *Cache) sweep() error {
 
 // resolve asks apt, with the given options, for the name of the package of src.
 func (c *Cache) resolve(ctx context.Context, src source, options []string) (string, error) {
+	if src.name != "" {
+		return src.name, nil
+	}
 	query := []string{"depends", src.meta}
 	if src.search != "" {
 		query = []string{"search", "--names-only", src.search}
@@ -233,11 +245,15 @@ func (c *Cache) choose(name, dir string) error {
 }
 
 // lock makes the cache's directory and waits until no other process fetches.
-func (c *Cache) lock() (unlock func(), err error) {
+func (c *Cache) lock() (unlock func(), err error) { return c.lockFile(".lock") }
+
+// lockFile makes the cache's directory and waits until no other process holds the lock of the
+// given name.
+func (c *Cache) lockFile(name string) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(c.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}

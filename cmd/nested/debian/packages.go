@@ -37,8 +37,13 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// HasProgram reports whether a program is installed, for a user or for root only.
+// HasProgram reports whether a program is installed, for a user or for root only. A name with
+// a slash is the path of a file of any kind.
 func HasProgram(name string) bool {
+	if strings.Contains(name, "/") {
+		_, err := os.Stat(name)
+		return err == nil
+	}
 	if _, err := exec.LookPath(name); err == nil {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 
 // A source tells how the package of a kernel is found.
 type source struct {
+	name    string         // the package itself, where its name is known
 	meta    string         // package that depends on the kernel's; none means to search
 	search  string         // what apt-cache search is asked for
 	pattern *regexp.Regexp // what the package's name must look like

@@ -30,7 +30,7 @@ const RemedyKernel = "make kernel"
 // Tiny returns govmm's own kernel, with the given fragments beside the usual ones, building it when it is not cached,
 // which takes minutes. With update it is built from Debian's newest source. It has no modules.
 func (c *Cache) Tiny(ctx context.Context, update bool, extra ...string) (Kernel, error) {
-	for _, program := range []string{"gcc", "make", "bc", "bison", "flex", "lz4"} {
+	for _, program := range []string{"gcc", "make", "bc", "bison", "flex", "zstd"} {
 		if !HasProgram(program) {
 			return Kernel{}, fmt.Errorf("%s is not installed, with which the kernel is built; run: %s", program, RemedyKernel)
 		}
