@@ -10,13 +10,15 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
 PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4 xz-utils=xz
+# What the tiny kernel is built with. A package without a program is known by a file.
+KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
 
 export CGO_ENABLED = 0
 # The guests' userland is built with it too, so the standard library is compiled once.
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,14 +34,19 @@ kernels: setup ## fetch Debian's stock kernels
 	@for k in $(KERNELS); do $(NESTED) kernel $$k || exit 1; done
 	@$(NESTED) kernel --vmlinux $(KERNEL)
 
+kernel: build ## build the tiny kernel from Debian's source (KERNEL_FRAGMENTS="debug my.config" adds to its configuration)
+	$(NESTED) setup $(PACKAGES) $(KERNEL_PACKAGES)
+	@$(NESTED) kernel --fragments "$(KERNEL_FRAGMENTS)" tiny
+	@$(NESTED) kernel --fragments "$(KERNEL_FRAGMENTS)" --vmlinux tiny
+
 userland: build
 	bin/mkinitramfs -o bin/userland.cpio
 
 initramfs: userland kernels ## build the guests' userland, with the stock kernels' modules
 	bin/mkinitramfs -o bin/initramfs.cpio $(foreach k,$(KERNELS),-modules $$($(NESTED) modules $(k)))
 
-initramfs-demo: userland setup
-	modules=$$($(NESTED) modules $(KERNEL)) && bin/mkinitramfs -o bin/initramfs-demo.cpio -modules $$modules
+initramfs-demo: userland setup $(if $(filter tiny,$(KERNEL)),kernel)
+	modules=$$($(NESTED) modules $(KERNEL)) && bin/mkinitramfs -o bin/initramfs-demo.cpio $${modules:+-modules $$modules}
 
 # Packages and kernels come from the network while the guest's commands are compiled.
 demo: ## boot a stock kernel, show what the guest sees, write to its disk
