@@ -18,7 +18,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-nested fuzz lint generate bench clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-nested fuzz lint generate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ shell: ## the same with an interactive shell in the guest
 check: build ## show what this host offers
 	bin/govmm check
 
-test: lint test-unit test-kvm test-linux ## all tests
+test: lint test-unit test-kvm test-linux test-kernel ## all tests
 
 test-unit: setup ## tests that need no privileges and no KVM
 	$(GO) test ./...
@@ -97,6 +97,9 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
 	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
+
+test-kernel: userland kernel ## the tiny kernel, from boot to power-off
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves
 	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...

@@ -46,20 +46,35 @@ func TestStockKernels(t *testing.T) {
 	for _, kernel := range guesttest.Kernels {
 		for _, cpus := range []int{1, 2, 4} {
 			t.Run(fmt.Sprintf("%s/%d", kernel, cpus), func(t *testing.T) {
-				image := ext4Image(t)
-				s := startSession(t, "-a", "quiet", "-c", strconv.Itoa(cpus), "-d", image, guesttest.Kernel(t, kernel), guesttest.Initramfs(t))
-				if got := s.run("echo hello-$((6*7))"); got != "hello-42" {
-					t.Errorf("the shell answers %q", got)
-				}
-				if got := guestInfo(s)["cpus"]; got != strconv.Itoa(cpus) {
-					t.Errorf("the guest has %s CPUs of %d", got, cpus)
-				}
-				sum := writeFile(s, "/dev/vda")
-				s.powerOff()
-				checkFile(t, image, sum)
+				workInGuest(t, guesttest.Kernel(t, kernel), cpus)
 			})
 		}
 	}
+}
+
+// TestTinyKernel does the same with govmm's own kernel, by both of its entries.
+func TestTinyKernel(t *testing.T) {
+	for name, kernel := range map[string]string{"bzImage": guesttest.Kernel(t, "tiny"), "vmlinux": guesttest.Vmlinux(t, "tiny")} {
+		for _, cpus := range []int{1, 2, 4} {
+			t.Run(fmt.Sprintf("%s/%d", name, cpus), func(t *testing.T) { workInGuest(t, kernel, cpus) })
+		}
+	}
+}
+
+// workInGuest boots a guest to its shell, works there and on its disk, powers it off, and looks at the disk.
+func workInGuest(t *testing.T, kernel string, cpus int) {
+	t.Helper()
+	image := ext4Image(t)
+	s := startSession(t, "-a", "quiet", "-c", strconv.Itoa(cpus), "-d", image, kernel, guesttest.Initramfs(t))
+	if got := s.run("echo hello-$((6*7))"); got != "hello-42" {
+		t.Errorf("the shell answers %q", got)
+	}
+	if got := guestInfo(s)["cpus"]; got != strconv.Itoa(cpus) {
+		t.Errorf("the guest has %s CPUs of %d", got, cpus)
+	}
+	sum := writeFile(s, "/dev/vda")
+	s.powerOff()
+	checkFile(t, image, sum)
 }
 
 // guestInfo is what the guest's command of that name says.
