@@ -82,4 +82,9 @@ func bootOnce(t *testing.T, cache *kernelcache.Dir, kernel, initrd openedFile, d
 	if err != nil || outcome.Reason != PowerOff || !strings.Contains(said, guesttest.InitLine) {
 		t.Fatalf("%d CPUs: %v, %v; console:\n%s", cpus, outcome.Reason, err, said)
 	}
+	// setup_data with the seed for random numbers, which the kernel wipes when it has taken it.
+	const seed, size = 0x8000 + 16, 32
+	if b, err := m.Memory().ReadSlice(seed, size); err != nil || !bytes.Equal(b, make([]byte, size)) {
+		t.Errorf("the kernel has not taken its seed: % x, %v", b, err)
+	}
 }
