@@ -38,6 +38,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -87,7 +88,7 @@ func run(args []string) int {
 
 // options are the flags of a run.
 type options struct {
-	virtualTime bool
+	virtualTime bool // in the emulated machine
 	always      bool
 	direct      bool
 	cpus        int
@@ -113,10 +114,18 @@ Runs COMMAND where there is a real /dev/kvm.
 // parseOptions reads the command line of a run. Help, if asked for, goes to out.
 func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{}
+	needsMachine := false
 	f := flag.NewFlagSet("nested", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // errors are returned; the usage is for those who ask
 	f.Usage = func() {}
-	f.BoolVar(&o.virtualTime, "virtual-time", false, "let the clock count instructions; implies --always and --cpus 1")
+	f.BoolFunc("virtual-time", "let the clock count instructions; implies --always and --cpus 1; with =auto only where the command does not run on this host", func(s string) error {
+		on, err := strconv.ParseBool(s)
+		if err != nil && s != "auto" {
+			return errors.New("give true, false or auto")
+		}
+		o.virtualTime, needsMachine = on || s == "auto", on
+		return nil
+	})
 	f.BoolVar(&o.always, "always", false, "use the emulated machine even with hardware virtualization")
 	f.BoolVar(&o.direct, "direct", false, "run the command on this host whatever it has")
 	f.IntVar(&o.cpus, "cpus", 2, "processors of the machine")
@@ -144,6 +153,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		return nil, err
 	}
 	o.command = f.Args()
+	o.always = o.always || needsMachine
 	return o, o.complete()
 }
 
@@ -152,7 +162,7 @@ func (o *options) complete() error {
 	switch {
 	case len(o.command) == 0:
 		return errors.New("no command given; see nested -h")
-	case o.direct && (o.always || o.virtualTime):
+	case o.direct && o.always:
 		return errors.New("--direct excludes --always and --virtual-time")
 	case o.cpus < 1 || o.cpus > 64:
 		return fmt.Errorf("--cpus %d: give 1 to 64", o.cpus)
@@ -215,7 +225,7 @@ func runCommand(args []string) (int, error) {
 		defer stop()
 	}
 	direct := o.direct
-	if !direct && !o.always && !o.virtualTime {
+	if !direct && !o.always {
 		why := virtualization()
 		direct = why == nil
 		o.logger().Debug("looked at this host", "direct", direct, "missing", why)

@@ -41,7 +41,7 @@ func TestParseOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !o.virtualTime || !o.verbose || o.cpus != 4 || o.memory != 1024 || o.timeout != 90*time.Second || o.dir != dir {
+	if !o.virtualTime || !o.always || !o.verbose || o.cpus != 4 || o.memory != 1024 || o.timeout != 90*time.Second || o.dir != dir {
 		t.Errorf("%+v", o)
 	}
 	if !slices.Equal(o.env, []string{"A=1", "B="}) || !slices.Equal(o.shares, []string{dir}) {
@@ -49,6 +49,19 @@ func TestParseOptions(t *testing.T) {
 	}
 	if want := []string{"cmd", "-v", "--", "x"}; !slices.Equal(o.command, want) {
 		t.Errorf("command %q, want %q", o.command, want)
+	}
+}
+
+func TestVirtualTimeOption(t *testing.T) {
+	for arg, want := range map[string]options{
+		"--virtual-time":       {virtualTime: true, always: true},
+		"--virtual-time=auto":  {virtualTime: true},
+		"--virtual-time=false": {},
+	} {
+		o, err := parseOptions([]string{arg, "true"}, io.Discard)
+		if err != nil || o.virtualTime != want.virtualTime || o.always != want.always {
+			t.Errorf("%s: %+v, %v", arg, o, err)
+		}
 	}
 }
 
@@ -87,6 +100,7 @@ func TestParseOptionsErrors(t *testing.T) {
 		{"--env =A true", "KEY=VALUE"},
 		{"--share /nonexistent true", "/nonexistent"},
 		{"--share " + file + " true", "not a directory"},
+		{"--virtual-time=perhaps true", "true, false or auto"},
 		{"--colour true", "colour"},
 	} {
 		_, err := parseOptions(strings.Fields(test.args), io.Discard)
@@ -120,7 +134,7 @@ func TestHasVirtualization(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	env := environment([]string{"PATH=/x", "A=1", "B=2"}, []string{"B=3"})
+	env := environment([]string{"PATH=/x", "A=1", "B=2"}, []string{"B=3"}, false)
 	for _, want := range []string{"HOME=/root", "PATH=/x", "A=1", "B=3", "GOVMM_NESTED=1"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in %q", want, env)
@@ -128,6 +142,9 @@ func TestEnvironment(t *testing.T) {
 	}
 	if len(env) != 5 {
 		t.Errorf("%q has a variable twice", env)
+	}
+	if env := environment(nil, nil, true); !slices.Contains(env, "GOVMM_VIRTUAL_TIME=1") {
+		t.Errorf("no sign of virtual time in %q", env)
 	}
 }
 

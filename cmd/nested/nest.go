@@ -68,7 +68,7 @@ func runNested(ctx context.Context, cancel context.CancelCauseFunc, o *options) 
 		VirtualTime: o.virtualTime,
 		Job: wire.Job{
 			Args:     o.command,
-			Env:      environment(os.Environ(), o.env),
+			Env:      environment(os.Environ(), o.env, o.virtualTime),
 			Dir:      o.dir,
 			Terminal: terminal.size(),
 			Shares:   o.shares,
@@ -110,7 +110,7 @@ func report(status int, err error, shown bool) (int, error) {
 
 // environment returns the command's: this process's, with what a root of a
 // machine has where nothing is set, and what the user adds.
-func environment(own, added []string) []string {
+func environment(own, added []string, virtualTime bool) []string {
 	env := []string{
 		"HOME=/root",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -118,6 +118,10 @@ func environment(own, added []string) []string {
 	env = append(env, own...)
 	// For programs that ask whether the KVM they use is an emulated one.
 	env = append(env, "GOVMM_NESTED=1")
+	if virtualTime {
+		// For those that must not take its clock for a time.
+		env = append(env, "GOVMM_VIRTUAL_TIME=1")
+	}
 	return dedupe(append(env, added...))
 }
 
