@@ -3,6 +3,7 @@ package guesttest
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,36 +11,48 @@ import (
 	"govmm/bootimage/initramfs"
 )
 
-// InitLine is what the init of a SmallInitrd writes to the console before it powers the machine off.
+// InitLine is what the init of a small initrd writes to the console.
 const InitLine = "hello from init\n"
+
+// Then is what the init of a small initrd does when it has written InitLine.
+type Then int
+
+const (
+	PowerOff Then = iota
+	Sleep         // for ever
+)
 
 // SmallInitrd writes an initrd of about 1 MB into a directory of the test's. Its init marks its start at
 // machine.MarkPort, writes InitLine and powers the machine off.
 func SmallInitrd(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "initrd")
-	f, err := os.Create(path)
-	if err != nil {
+	if err := WriteSmallInitrd(path, PowerOff); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// WriteSmallInitrd is SmallInitrd for others than tests, and for another end.
+func WriteSmallInitrd(path string, then Then) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
 	w := initramfs.NewWriter(f)
-	for _, err := range []error{
+	return errors.Join(
 		w.Mkdir("dev", 0o755),
 		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
-		w.WriteFile("init", 0o755, smallInit()),
+		w.WriteFile("init", 0o755, smallInit(then)),
 		w.WriteFile("ballast", 0o644, make([]byte, 1<<20)),
 		w.Close(), f.Close(),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return path
+	)
 }
 
 // System calls and their arguments (include/uapi/linux/reboot.h, arch/x86/entry/syscalls/syscall_64.tbl).
 const (
 	sysWrite  = 1
+	sysPause  = 34
 	sysReboot = 169
 	sysIOPerm = 173
 
@@ -57,11 +70,19 @@ const (
 //	mov eax, write;  mov edi, 1;      lea rsi, [rip+line];  mov edx, len;       syscall
 //	mov eax, reboot; mov edi, magic1; mov esi, magic2;      mov edx, power off; syscall
 //	jmp $
-func smallInit() []byte {
+//
+// or, to sleep, in place of the last two lines:
+//
+//	mov eax, pause;  syscall
+//	jmp $
+func smallInit(then Then) []byte {
 	const (
 		movEAX, movEDI, movESI, movEDX = 0xb8, 0xbf, 0xbe, 0xba
 
-		afterLea = 5 + 2 + 4*5 + 2 + 2 // bytes between the lea and the line
+		lineWritten = 5 + 2 // bytes of code between the lea and the end of the write
+		powerOff    = 4*5 + 2
+		sleep       = 5 + 2
+		jump        = 2
 	)
 	le := binary.LittleEndian
 	var code []byte
@@ -79,13 +100,21 @@ func smallInit() []byte {
 	code = append(code, 0xee)
 	mov(movEAX, sysWrite)
 	mov(movEDI, 1)
-	code = le.AppendUint32(append(code, 0x48, 0x8d, 0x35), afterLea)
+	toLine := lineWritten + powerOff + jump
+	if then == Sleep {
+		toLine = lineWritten + sleep + jump
+	}
+	code = le.AppendUint32(append(code, 0x48, 0x8d, 0x35), uint32(toLine))
 	mov(movEDX, uint32(len(InitLine)))
 	syscall()
-	mov(movEAX, sysReboot)
-	mov(movEDI, rebootMagic1)
-	mov(movESI, rebootMagic2)
-	mov(movEDX, rebootPowerOff)
+	if then == Sleep {
+		mov(movEAX, sysPause)
+	} else {
+		mov(movEAX, sysReboot)
+		mov(movEDI, rebootMagic1)
+		mov(movESI, rebootMagic2)
+		mov(movEDX, rebootPowerOff)
+	}
 	syscall()
 	code = append(code, 0xeb, 0xfe)
 	return executable(append(code, InitLine...))
