@@ -119,14 +119,11 @@ lint: ## formatting and vet, with every build tag
 generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...
 
-bench: kernels ## what it costs, in virtual time, beside C and QEMU
-	cc -O2 -static -pthread -o bin/exits kvm/testdata/exits.c
-	$(GO) test -c -tags kvmtest -o bin/kvmtest/kvm ./kvm
-	$(GO) test -c -tags linuxtest -o bin/linuxtest/govmm ./cmd/govmm
-	$(NESTED) --dir kvm --virtual-time --timeout 20m -- $(CURDIR)/bin/kvmtest/kvm -test.run '^$$' -test.bench 'Exit|Doorbell' -test.benchtime 1s </dev/null
-	$(NESTED) --virtual-time -- sh -c 'for l in pio mmio doorbell; do bin/exits $$l 20000; done' </dev/null
-	GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_BINARY=$(CURDIR)/bin/govmm \
-	$(NESTED) --virtual-time --timeout 60m -- $(CURDIR)/bin/linuxtest/govmm -test.run '^$$' -test.bench . -test.benchtime 5x -test.timeout 59m </dev/null
+BENCH ?=
+bench: kernels ## measure what govmm costs beside QEMU, and write docs/benchmarks.md (BENCH="-only boot -runs 3" for less)
+	@for k in 6.1-cloud 6.12-cloud; do $(NESTED) kernel --vmlinux $$k || exit 1; done
+	$(GO) build -o bin/ ./cmd/bench
+	$(NESTED) --virtual-time=auto --share docs --timeout 2h -- bin/bench -out docs -kernels $(CACHE)/kernels $(BENCH) </dev/null
 
 clean: ## remove bin/; the cache of kernels and userlands stays
 	rm -rf bin

@@ -1,0 +1,133 @@
+// Command bench measures what govmm costs beside QEMU's microvm, and writes a page about it:
+//
+//	bench [-out DIR] [-runs N] -kernels DIR -govmm FILE
+//	bench -render benchmarks.json
+//
+// make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
+// DIR gets benchmarks.json with every sample, and benchmarks.md, which is made from it. The second form makes the page again
+// from the samples.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Names of what is written.
+const (
+	reportName = "benchmarks.json"
+	pageName   = "benchmarks.md"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command line.
+type options struct {
+	out, render string
+	runs        int
+	only        []string
+
+	kernels, govmm, qemu string
+}
+
+// parts are what can be measured, in the page's order.
+var parts = []string{"boot"}
+
+// parseOptions reads the command line. What is said of it goes to help.
+func parseOptions(args []string, help io.Writer) (*options, error) {
+	o := &options{only: parts}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(help)
+	f.StringVar(&o.out, "out", ".", "write "+reportName+" and "+pageName+" into `DIR`")
+	f.StringVar(&o.render, "render", "", "measure nothing; write the page beside `FILE`, a "+reportName)
+	f.IntVar(&o.runs, "runs", 5, "runs that count; one more is made before and dropped")
+	f.Func("only", "measure only these `PARTS`: "+strings.Join(parts, ","), func(s string) error {
+		o.only = strings.Split(s, ",")
+		for _, p := range o.only {
+			if !slices.Contains(parts, p) {
+				return fmt.Errorf("there is no part %q", p)
+			}
+		}
+		return nil
+	})
+	f.StringVar(&o.kernels, "kernels", "", "`DIR` with the kernels, as nested kernel keeps them")
+	f.StringVar(&o.govmm, "govmm", "bin/govmm", "the monitor")
+	f.StringVar(&o.qemu, "qemu", "qemu-system-x86_64", "the monitor to compare with")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case o.runs < 1:
+		return nil, fmt.Errorf("-runs %d: give 1 or more", o.runs)
+	case o.render == "" && o.kernels == "":
+		return nil, errors.New("-kernels is missing; run this program with: make bench")
+	}
+	return o, nil
+}
+
+func run(args []string) error {
+	o, err := parseOptions(args, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if o.render != "" {
+		r, err := readReport(o.render)
+		if err != nil {
+			return err
+		}
+		return writePage(filepath.Join(filepath.Dir(o.render), pageName), r)
+	}
+	r, err := measure(o, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if err := r.write(filepath.Join(o.out, reportName)); err != nil {
+		return err
+	}
+	if err := writePage(filepath.Join(o.out, pageName), r); err != nil {
+		return err
+	}
+	if n := r.failures(); n > 0 {
+		return fmt.Errorf("%d runs failed; %s has their errors", n, reportName)
+	}
+	return nil
+}
+
+// measure makes all runs.
+func measure(o *options, progress io.Writer) (*report, error) {
+	files, err := newStage()
+	if err != nil {
+		return nil, err
+	}
+	defer files.remove()
+	b, err := newBench(o, files, progress)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range parts {
+		if !slices.Contains(o.only, part) {
+			continue
+		}
+		switch part {
+		case "boot":
+			err = b.boots()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", part, err)
+		}
+	}
+	return b.report, nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden page anew")
+
+// TestPage renders a report in which something fails, is missing and is only partly measured.
+func TestPage(t *testing.T) {
+	r, err := readReport("testdata/benchmarks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := renderPage(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/benchmarks.md"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the page differs from %s; see with: go test ./cmd/bench -update && git diff\n%s", golden, got)
+	}
+}
+
+// TestClocks is that a page says what its figures are.
+func TestClocks(t *testing.T) {
+	r, err := readReport("testdata/benchmarks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := []string{"is a count of instructions", "figures in ms and ns are times", "says anything of hardware"}
+	for _, test := range []struct {
+		nested, virtual, hardware bool
+		want                      int
+	}{
+		{true, true, true, 0},
+		{false, false, true, 1},
+		{true, false, true, 2},
+		{false, false, false, 2},
+	} {
+		r.Host.Nested, r.Host.VirtualTime, r.Host.Hardware = test.nested, test.virtual, test.hardware
+		page, err := renderPage(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range says {
+			if bytes.Contains(page, []byte(s)) != (i == test.want) {
+				t.Errorf("%+v: the page should say %q; it is:\n%s", test, says[test.want], page)
+			}
+		}
+	}
+}
+
+// TestGoalsHaveFigures holds that no goal waits for a figure that nobody makes.
+func TestGoalsHaveFigures(t *testing.T) {
+	b := &bench{o: &options{runs: 1}, files: &stage{"/x"}, report: new(report)}
+	for _, name := range []string{stock612, stock61, tiny} {
+		b.bootsOf(&kernel{name: name})
+	}
+	made := map[string]bool{}
+	for _, f := range b.report.Figures {
+		made[f.ID] = true
+	}
+	for _, g := range goals {
+		for _, id := range []string{g.figure, g.beside} {
+			if strings.HasPrefix(id, "boot/") && !made[id] {
+				t.Errorf("%s: there is no figure %s", g.what, id)
+			}
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// A report is all that a run measured, raw, and where.
+type report struct {
+	Govmm   string    `json:"govmm"` // its version
+	Host    host      `json:"host"`
+	Runs    int       `json:"runs"` // that count, the dropped one apart
+	Parts   []string  `json:"parts"`
+	Dir     string    `json:"dir"` // of what was measured
+	Figures []*figure `json:"figures"`
+}
+
+// Kinds of figures.
+const (
+	kindVirtual = "virtual time" // nanoseconds, 2 of which are one instruction
+	kindTime    = "time"         // nanoseconds
+)
+
+// A figure is one thing measured several times.
+type figure struct {
+	ID      string   `json:"id"`    // part/subject/variant
+	Title   string   `json:"title"` // for the page
+	Kind    string   `json:"kind"`
+	Command []string `json:"command,omitempty"`
+	Env     []string `json:"env,omitempty"` // beside the command's own
+	Note    string   `json:"note,omitempty"`
+
+	Dropped []float64 `json:"dropped,omitempty"` // the first run
+	Samples []float64 `json:"samples,omitempty"`
+	Errors  []string  `json:"errors,omitempty"`       // of runs that failed
+	Missing string    `json:"not_measured,omitempty"` // why there are no samples
+}
+
+// add takes the result of a run; the first one is dropped.
+func (f *figure) add(round int, value float64, err error) {
+	switch {
+	case err != nil:
+		f.Errors = append(f.Errors, err.Error())
+	case round == 0:
+		f.Dropped = append(f.Dropped, value)
+	default:
+		f.Samples = append(f.Samples, value)
+	}
+}
+
+// close says why there is nothing, if so.
+func (f *figure) close() {
+	if len(f.Samples) == 0 && f.Missing == "" && len(f.Errors) > 0 {
+		f.Missing = f.Errors[0]
+	}
+}
+
+// figure finds one by its ID; nil if there is none.
+func (r *report) figure(id string) *figure {
+	for _, f := range r.Figures {
+		if f.ID == id {
+			return f
+		}
+	}
+	return nil
+}
+
+func (r *report) failures() int {
+	n := 0
+	for _, f := range r.Figures {
+		n += len(f.Errors)
+	}
+	return n
+}
+
+func readReport(path string) (*report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := new(report)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func (r *report) write(path string) error {
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
