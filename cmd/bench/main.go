@@ -1,6 +1,6 @@
 // Command bench measures what govmm costs beside QEMU's microvm, and writes a page about it:
 //
-//	bench [-out DIR] [-runs N] -kernels DIR -govmm FILE
+//	bench [-out DIR] [-runs N] [-only boot,start] -kernels DIR -govmm FILE
 //	bench -render benchmarks.json
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
@@ -42,7 +42,7 @@ type options struct {
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot"}
+var parts = []string{"boot", "start"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {
@@ -124,6 +124,8 @@ func measure(o *options, progress io.Writer) (*report, error) {
 		switch part {
 		case "boot":
 			err = b.boots()
+		case "start":
+			err = b.starts()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)
