@@ -1,6 +1,6 @@
-// Command bench measures what govmm costs beside QEMU's microvm, and writes a page about it:
+// Command bench measures what govmm costs beside QEMU's microvm and beside C, and writes a page about it:
 //
-//	bench [-out DIR] [-runs N] [-only boot,start] -kernels DIR -govmm FILE
+//	bench [-out DIR] [-runs N] [-only boot,start,exits] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE
 //	bench -render benchmarks.json
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
@@ -38,11 +38,11 @@ type options struct {
 	runs        int
 	only        []string
 
-	kernels, govmm, qemu string
+	kernels, govmm, kvmtest, exits, qemu string
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot", "start"}
+var parts = []string{"boot", "start", "exits"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {
@@ -63,6 +63,8 @@ func parseOptions(args []string, help io.Writer) (*options, error) {
 	})
 	f.StringVar(&o.kernels, "kernels", "", "`DIR` with the kernels, as nested kernel keeps them")
 	f.StringVar(&o.govmm, "govmm", "bin/govmm", "the monitor")
+	f.StringVar(&o.kvmtest, "kvmtest", "bin/kvmtest/kvm", "kvm's compiled test binary")
+	f.StringVar(&o.exits, "exits", "bin/exits", "kvm/testdata/exits.c, compiled")
 	f.StringVar(&o.qemu, "qemu", "qemu-system-x86_64", "the monitor to compare with")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -126,6 +128,8 @@ func measure(o *options, progress io.Writer) (*report, error) {
 			err = b.boots()
 		case "start":
 			err = b.starts()
+		case "exits":
+			err = b.exits()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)

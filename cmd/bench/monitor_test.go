@@ -31,6 +31,24 @@ func TestBootOfNoGuest(t *testing.T) {
 	}
 }
 
+func TestBenchmarkResult(t *testing.T) {
+	const out = `goos: linux
+cpu: AMD EPYC Processor
+BenchmarkPIOExitNot-2 	   20000	      1234 ns/op
+BenchmarkPIOExit  	   59240	      6065 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDoorbell-2 	    9463	     86505.5 ns/op	       0 B/op	       0 allocs/op
+PASS
+`
+	for name, want := range map[string]float64{"BenchmarkPIOExit": 6065, "BenchmarkDoorbell": 86505.5} {
+		if got, err := benchmarkResult([]byte(out), name); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+		}
+	}
+	if _, err := benchmarkResult([]byte(out), "BenchmarkMMIOExit"); err == nil {
+		t.Error("a result without its line")
+	}
+}
+
 func TestParseOptionsErrors(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                           "-kernels is missing",

@@ -141,6 +141,12 @@ func (p page) Rows(part string) []row {
 	return rows
 }
 
+// Beside is the C side's figure for one in Go.
+func (r row) Beside() string { return strings.TrimSuffix(r.ID, "/go") + "/c" }
+
+// InGo tells the rows of exits apart.
+func (r row) InGo() bool { return strings.HasSuffix(r.ID, "/go") }
+
 // Unmeasured are the figures without samples.
 func (p page) Unmeasured() []*figure {
 	var list []*figure
