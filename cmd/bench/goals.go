@@ -19,6 +19,9 @@ var goals = []goal{
 	{what: "KASLR, over `nokaslr`: tiny", figure: "boot/tiny/govmm-warm", beside: "boot/tiny/govmm-nokaslr", most: 1.04, percent: true},
 	{what: "exec to the first guest instruction, of QEMU's", figure: "start/govmm", beside: "start/qemu", most: 0.25},
 	{what: "an exit for port I/O, of the same in C", figure: "exits/pio/go", beside: "exits/pio/c", most: 1.10},
+	{what: "the monitor's memory, guest of 128 MiB", figure: "memory/govmm/128M", most: 8 << 20},
+	{what: "the monitor's memory, guest of 1 GiB", figure: "memory/govmm/1G", most: 8 << 20},
+	{what: "the monitor's memory, 4 CPUs", figure: "memory/govmm/4cpus", most: 8 << 20},
 }
 
 // value is what a report has for the goal; false if it lacks a figure.

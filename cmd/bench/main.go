@@ -1,6 +1,6 @@
 // Command bench measures what govmm costs beside QEMU's microvm and beside C, and writes a page about it:
 //
-//	bench [-out DIR] [-runs N] [-only boot,start,exits] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE
+//	bench [-out DIR] [-runs N] [-only boot,start,exits,memory] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE
 //	bench -render benchmarks.json
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
@@ -42,7 +42,7 @@ type options struct {
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot", "start", "exits"}
+var parts = []string{"boot", "start", "exits", "memory"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {
@@ -130,6 +130,8 @@ func measure(o *options, progress io.Writer) (*report, error) {
 			err = b.starts()
 		case "exits":
 			err = b.exits()
+		case "memory":
+			err = b.memory()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)

@@ -31,6 +31,7 @@ func renderPage(r *report) ([]byte, error) {
 			line, _, _ := strings.Cut(s, "\n")
 			return line
 		},
+		"mib": func(bytes float64) string { return fmt.Sprintf("%.2f MiB", bytes/(1<<20)) },
 	}).Parse(pageText)
 	if err != nil {
 		return nil, err
@@ -187,6 +188,8 @@ type unit struct {
 // unitOf is for a value and others like it.
 func unitOf(kind string, v float64) unit {
 	switch {
+	case kind == kindMemory:
+		return unit{"MiB", 1 << 20, 2}
 	case v >= 100e6:
 		return unit{"ms", 1e6, 0}
 	case v >= 1e6:

@@ -20,6 +20,7 @@ type report struct {
 const (
 	kindVirtual = "virtual time" // nanoseconds, 2 of which are one instruction
 	kindTime    = "time"         // nanoseconds
+	kindMemory  = "memory"       // bytes
 )
 
 // A figure is one thing measured several times.
@@ -35,6 +36,9 @@ type figure struct {
 	Samples []float64 `json:"samples,omitempty"`
 	Errors  []string  `json:"errors,omitempty"`       // of runs that failed
 	Missing string    `json:"not_measured,omitempty"` // why there are no samples
+
+	Holders  []holder  `json:"holders,omitempty"`  // of memory, in the last run
+	Mappings []mapping `json:"mappings,omitempty"` // the largest of them
 }
 
 // add takes the result of a run; the first one is dropped.

@@ -49,3 +49,55 @@ func TestParseSmapsErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestSplitRAM takes out a guest of 128 MiB, a part of which is a file, with a neighbour
+// that is not reserved alike.
+func TestSplitRAM(t *testing.T) {
+	monitor, err := splitRAM(readSmaps(t), 128<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(monitor) != 8 {
+		t.Fatalf("%d mappings are the monitor's, want 8: %+v", len(monitor), monitor)
+	}
+	for _, v := range monitor {
+		if strings.Contains(v.path, "a file") {
+			t.Errorf("%+v is the guest's", v)
+		}
+	}
+	sum, mappings, total := holders(monitor, "/x/govmm")
+	want := []holder{
+		{"Go heap and goroutines' stacks", 2048 << 10},
+		{"code", 1940 << 10},
+		{"constants and tables of the program", 1000 << 10},
+		{"initialized variables", 152 << 10},
+		{"zeroed variables (bss)", 88 << 10},
+		{"other anonymous memory: the language's runtime", 64 << 10},
+		{"stack", 12 << 10},
+		{"what is shared with KVM", 8 << 10},
+	}
+	if len(sum) != len(want) {
+		t.Fatalf("%+v", sum)
+	}
+	var all float64
+	for i := range want {
+		all += want[i].Private
+		if sum[i] != want[i] {
+			t.Errorf("holder %d is %+v, want %+v", i, sum[i], want[i])
+		}
+	}
+	if float64(total) != all {
+		t.Errorf("all together hold %d, want %v", total, all)
+	}
+	if m := mappings[0]; m.Range != "3930d800000-3930dc00000" || m.Private != 2<<20 {
+		t.Errorf("the largest mapping is %+v", m)
+	}
+}
+
+func TestSplitRAMFindsNone(t *testing.T) {
+	for _, ram := range []uint64{64 << 20, 256 << 20} {
+		if _, err := splitRAM(readSmaps(t), ram); err == nil {
+			t.Errorf("RAM of %d MiB is found", ram>>20)
+		}
+	}
+}

@@ -53,6 +53,7 @@ func TestUnits(t *testing.T) {
 		{kindVirtual, 999999, "999,999 ns"},
 		{kindTime, 12.345e6, "12.35 ms"},
 		{kindVirtual, 4035.4e6, "4,035 ms"},
+		{kindMemory, 6 << 20, "6.00 MiB"},
 	} {
 		u := unitOf(test.kind, test.value)
 		if got := u.show(test.value) + " " + u.name; got != test.want {
