@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -18,8 +19,8 @@ type bench struct {
 	progress io.Writer
 	report   *report
 
-	govmm, initrd string
-	kernels       []*kernel
+	govmm, qemu, initrd string
+	kernels             []*kernel
 }
 
 // A kernel is what guests boot, in memory.
@@ -40,6 +41,9 @@ const (
 func newBench(o *options, files *stage, progress io.Writer) (*bench, error) {
 	b := &bench{o: o, files: files, progress: progress}
 	var err error
+	if b.qemu, err = exec.LookPath(o.qemu); err != nil {
+		return nil, err
+	}
 	if b.govmm, err = files.copy(o.govmm, "govmm"); err != nil {
 		return nil, err
 	}
@@ -47,8 +51,8 @@ func newBench(o *options, files *stage, progress io.Writer) (*bench, error) {
 	if err := guesttest.WriteSmallInitrd(b.initrd, guesttest.Sleep); err != nil {
 		return nil, err
 	}
-	b.report = &report{Govmm: firstLine(b.govmm, "version"), Host: describeHost(o.qemu), Runs: o.runs, Parts: o.only, Dir: files.dir}
-	readFirmware(o.qemu)
+	b.report = &report{Govmm: firstLine(b.govmm, "version"), Host: describeHost(b.qemu), Runs: o.runs, Parts: o.only, Dir: files.dir}
+	settleQEMU(b.qemu, b.report.Host.Nested)
 	for _, k := range []*kernel{
 		{name: stock612, label: "Debian's 6.12 for clouds"},
 		{name: stock61, label: "Debian's 6.1 for clouds"},

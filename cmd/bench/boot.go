@@ -60,15 +60,7 @@ func (b *bench) bootOnce(f bootFigure, round int) {
 		dir := strings.TrimPrefix(f.Env[0], "XDG_CACHE_HOME=")
 		defer os.RemoveAll(dir)
 	}
-	took, err := boot(f.Command, f.Env, lookAt(round))
+	took, err := boot(f.Command, f.Env, nil)
 	f.add(round, float64(took.Nanoseconds()), err)
 	b.say(round, f.ID, fmt.Sprintf("%.1f ms", took.Seconds()*1000), err)
-}
-
-// lookAt is what is done when init speaks.
-func lookAt(round int) func(pid int) error {
-	if round == 0 {
-		return readMapped
-	}
-	return nil
 }

@@ -3,17 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 )
 
 // memory measures what monitors hold beside the guest's RAM when init speaks.
 func (b *bench) memory() error {
 	k := b.kernel(stock612)
-	qemu, err := exec.LookPath(b.o.qemu)
-	if err != nil {
-		return err
-	}
 	type sized struct {
 		*figure
 		ram uint64
@@ -25,7 +20,6 @@ func (b *bench) memory() error {
 		f := figure{ID: "memory/" + id, Title: title, Kind: kindMemory, Missing: k.missing, Command: b.govmmCommand(g), Env: b.warmCache()}
 		if isQEMU {
 			f.Command, f.Env = b.qemuCommand(g), nil
-			f.Command[0] = qemu
 		}
 		all = append(all, sized{b.figure(f), ram})
 	}

@@ -40,7 +40,7 @@ func (b *bench) govmmCommand(g guest, flags ...string) []string {
 // qemuCommand boots g under the microvm of QEMU, on KVM.
 func (b *bench) qemuCommand(g guest) []string {
 	return []string{
-		b.o.qemu, "-M", "microvm", "-enable-kvm", "-cpu", "host", "-m", g.memory, "-smp", fmt.Sprint(g.cpus), "-nodefaults", "-no-user-config",
+		b.qemu, "-M", "microvm", "-enable-kvm", "-cpu", "host", "-m", g.memory, "-smp", fmt.Sprint(g.cpus), "-nodefaults", "-no-user-config",
 		"-nographic", "-no-reboot", "-serial", "stdio", "-kernel", g.kernel, "-initrd", g.initrd, "-append", g.cmdline,
 	}
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,49 +51,4 @@ func (s *stage) copy(from, name string) (string, error) {
 		return "", err
 	}
 	return to, out.Close()
-}
-
-// readMapped reads all files that a process has mapped, so that they stay in memory: what it will touch
-// in another run is more than what it touched in this one.
-func readMapped(pid int) error {
-	f, err := os.Open(filepath.Join("/proc", fmt.Sprint(pid), "smaps"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	list, err := parseSmaps(f)
-	if err != nil {
-		return err
-	}
-	for _, v := range list {
-		if strings.HasPrefix(v.path, "/") {
-			readFile(v.path)
-		}
-	}
-	return nil
-}
-
-// readFirmware reads the files of a QEMU's data directories.
-func readFirmware(qemu string) {
-	for dir := range strings.Lines(output(qemu, "-L", "help")) {
-		files, err := filepath.Glob(filepath.Join(strings.TrimSpace(dir), "*.bin"))
-		if err != nil {
-			continue
-		}
-		for _, f := range files {
-			readFile(f)
-		}
-	}
-}
-
-// readFile reads a file to nowhere. One that cannot be read is not needed either.
-func readFile(path string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-		_, _ = io.Copy(io.Discard, f)
-	}
 }

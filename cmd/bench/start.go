@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
 	"time"
 )
 
@@ -12,16 +11,10 @@ func (b *bench) starts() error {
 	if k.missing != "" {
 		k = b.kernel(stock612)
 	}
-	qemu, err := exec.LookPath(b.o.qemu)
-	if err != nil {
-		return err
-	}
-	qemuCommand := b.qemuCommand(b.guest(k.bzImage))
-	qemuCommand[0] = qemu // the kernel's event has the path
 	note := "with " + k.label + ", bzImage"
 	figures := []*figure{
 		b.figure(figure{ID: "start/govmm", Title: "govmm", Note: note, Command: b.govmmCommand(b.guest(k.bzImage)), Env: b.warmCache(), Missing: k.missing}),
-		b.figure(figure{ID: "start/qemu", Title: "QEMU microvm", Note: note, Command: qemuCommand, Missing: k.missing}),
+		b.figure(figure{ID: "start/qemu", Title: "QEMU microvm", Note: note, Command: b.qemuCommand(b.guest(k.bzImage)), Missing: k.missing}),
 	}
 	return onThread(func() error {
 		t, err := openTrace()
@@ -33,7 +26,7 @@ func (b *bench) starts() error {
 		}
 		for round := range b.report.Runs + 1 {
 			for _, f := range figures {
-				took, err := t.startOnce(f.Command, f.Env, lookAt(round))
+				took, err := t.startOnce(f.Command, f.Env)
 				f.add(round, float64(took.Nanoseconds()), err)
 				b.say(round, f.ID, fmt.Sprintf("%.3f ms", took.Seconds()*1000), err)
 			}
@@ -46,11 +39,11 @@ func (b *bench) starts() error {
 }
 
 // startOnce boots a guest to its init, which is long enough, and looks at the beginning.
-func (t *trace) startOnce(command, env []string, look func(pid int) error) (time.Duration, error) {
+func (t *trace) startOnce(command, env []string) (time.Duration, error) {
 	if err := t.clear(); err != nil {
 		return 0, err
 	}
-	if _, err := boot(command, env, look); err != nil {
+	if _, err := boot(command, env, nil); err != nil {
 		return 0, err
 	}
 	return t.firstEntry(command[0])
