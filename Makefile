@@ -120,7 +120,7 @@ generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...
 
 BENCH ?=
-bench: kernels ## measure what govmm costs beside C and QEMU, and write docs/benchmarks.md (BENCH="-only boot -runs 3" for less)
+bench: kernels kernel ## measure what govmm costs beside C and QEMU, and write docs/benchmarks.md (BENCH="-only boot -runs 3" for less)
 	@for k in 6.1-cloud 6.12-cloud; do $(NESTED) kernel --vmlinux $$k || exit 1; done
 	cc -O2 -static -pthread -o bin/exits kvm/testdata/exits.c
 	$(GO) test -c -tags kvmtest -o bin/kvmtest/kvm ./kvm
