@@ -68,7 +68,7 @@ test-unit: setup ## tests that need no privileges and no KVM
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
 # where they boot Linux, each test by itself. What fails runs again, twice at most, because where QEMU could not be
-# mended (docs/testing.md, "QEMU's fault") guests hang now and then; and it is said.
+# mended (docs/testing.md, "QEMU's faults") guests hang now and then; and it is said.
 define in-nested
 	$(GO) test -c -tags $(1)test -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@set -e; binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); log=$$binary.log; \

@@ -31,11 +31,12 @@ func (c *Cache) QEMU() QEMU {
 	return systemQEMU
 }
 
-// FetchQEMU gets QEMU 10 from Debian's backports and takes a fault out of it. The system's is no good:
+// FetchQEMU gets QEMU 10 from Debian's backports and takes its known faults out. The system's is no good:
 // guests hang on it, and with 7.2, that of Debian 12, even the kernel that runs them. It takes no
-// privilege and installs nothing; the libraries are those of the system's QEMU.
+// privilege and installs nothing; the libraries are those of the system's QEMU. One that is
+// cached already, from when fewer faults were known, is mended where it is.
 func (c *Cache) FetchQEMU(ctx context.Context) error {
-	if _, err := c.cachedQEMU(); err == nil {
+	if q, err := c.cachedQEMU(); err == nil && mended(q.Program) {
 		return nil
 	}
 	unlock, err := c.lock()
@@ -43,7 +44,8 @@ func (c *Cache) FetchQEMU(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if _, err := c.cachedQEMU(); err == nil {
+	if q, err := c.cachedQEMU(); err == nil {
+		c.mendQEMU(q)
 		return nil
 	}
 	dir, err := c.unpackQEMU(ctx)
@@ -51,6 +53,15 @@ func (c *Cache) FetchQEMU(ctx context.Context) error {
 		return fmt.Errorf("QEMU from Debian's backports: %w", err)
 	}
 	return c.choose(qemuName, dir)
+}
+
+// mendQEMU mends q, or warns, and tells which. The caller holds the lock.
+func (c *Cache) mendQEMU(q QEMU) bool {
+	if err := mend(q.Program); err != nil {
+		c.log.Warn("guests may hang now and then", "err", err)
+		return false
+	}
+	return true
 }
 
 // major returns the first number in the output of "qemu --version", 0 if there is none.
@@ -126,9 +137,7 @@ func (c *Cache) unpackQEMU(ctx context.Context) (string, error) {
 		return "", err
 	}
 	name := fmt.Sprintf("qemu-%d-%s", major(version), suite)
-	if err := mend(q.Program); err != nil {
-		c.log.Warn("guests may hang now and then", "err", err)
-	} else {
+	if c.mendQEMU(q) {
 		name += "-mended"
 	}
 	return c.place(unpacked, name)
