@@ -67,13 +67,13 @@ test-unit: setup ## tests that need no privileges and no KVM
 	cd bootimage/initramfs/uroot && $(GO) test ./...
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
-# where they boot Linux, each test by itself. What fails runs again, twice at most, because where QEMU could not be
+# where they boot Linux, each test by itself. What fails runs again, once, because where QEMU could not be
 # mended (docs/testing.md, "QEMU's faults") guests hang now and then; and it is said.
 define in-nested
 	$(GO) test -c -tags $(1)test -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@set -e; binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); log=$$binary.log; \
 	for tests in $(3); do \
-		for attempt in 1 2 3; do \
+		for attempt in 1 2; do \
 			echo "$(2) with $(1): $$tests"; status=0; \
 			$(4) $(NESTED) --dir $(2) --timeout $(5) -- $$binary -test.v -test.run "$$tests" </dev/null >$$log 2>&1 || status=$$?; \
 			grep -E '^(PASS|FAIL|--- )' $$log || true; \
