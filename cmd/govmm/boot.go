@@ -71,6 +71,8 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
+	// The only error is that there is no such flag.
+	_ = c.RegisterFlagCompletionFunc("direct", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
 }

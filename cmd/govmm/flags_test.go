@@ -92,6 +92,9 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"boot", "/"}, "is a directory"},
 		{[]string{"boot", "/dev/null"}, "not a regular file"},
 		{[]string{"boot", "-d", "/nonexistent/disk", "k"}, "no such file"},
+		{[]string{"boot", "--direct", "maybe", "k"}, "give auto, always or never"},
+		{[]string{"image", "prune", "--keep", "much"}, "is not a size"},
+		{[]string{"image", "list", "all"}, "takes no argument"},
 		{[]string{"frobnicate"}, "unknown command"},
 	} {
 		c := newRootCommand()
