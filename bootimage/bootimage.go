@@ -96,6 +96,10 @@ type Segment struct {
 	// rather map a file than copy. Offset is 0 where Load made the bytes.
 	Source Source
 	Offset uint64
+
+	// Changed says that the plan's relocation will change most of the segment's pages, so that
+	// to copy it is better.
+	Changed bool
 }
 
 // EntryMode is the processor state in which a kernel wants to be entered.

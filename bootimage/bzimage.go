@@ -285,8 +285,8 @@ func (h *setupHeader) planDirect(plan *Plan, at *addresses, p Params, mem *memor
 		return err
 	}
 	at.kernel, at.kaslr = place.phys, place.randomized
-	plan.Segments = append(plan.Segments, d.segments(place.phys)...)
 	plan.Relocation = d.relocation(place, tables)
+	plan.Segments = append(plan.Segments, d.segments(place.phys, plan.Relocation)...)
 	plan.Direct, plan.Randomized = true, place.randomized
 	plan.Entry = Entry{Mode: Linux64, PC: place.phys + (d.entry - h.prefAddress), Arg: bootParamsAddr}
 	return nil

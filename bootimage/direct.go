@@ -143,14 +143,42 @@ func hasWord(cmdline, word string) bool {
 	return false
 }
 
-// segments lays the kernel out from phys on.
-func (d *direct) segments(phys uint64) []Segment {
+// segments lays the kernel out from phys on. Where a relocation is to follow, segments are cut
+// so that those that it changes for the most part are apart from the others.
+func (d *direct) segments(phys uint64, r *Relocation) []Segment {
+	changes := func(uint64) bool { return false }
+	if r != nil {
+		pages := r.Tables.Pages(r.LinkVirt, r.Size, changeBlock)
+		changes = func(off uint64) bool {
+			return off/changeBlock < uint64(len(pages)) && pages[off/changeBlock] > changeBlock/pageSize/2
+		}
+	}
 	var segs []Segment
 	for _, s := range d.img.segments {
+		segs = d.cut(segs, s, phys, changes)
+	}
+	return segs
+}
+
+// changeBlock is the size of the pieces that are looked at: a huge page's. A kernel's text has a place in nearly every page, the
+// rest has few.
+const changeBlock = 2 * mib
+
+// cut adds the pieces of s.
+func (d *direct) cut(segs []Segment, s elfSegment, phys uint64, changes func(off uint64) bool) []Segment {
+	start := s.paddr - d.header.prefAddress // all offsets here are from the kernel's first byte
+	for at, end := start, start+s.memSize; at < end; {
+		changed := changes(at)
+		next := at
+		for next < end && changes(next) == changed {
+			next = min(next-next%changeBlock+changeBlock, end)
+		}
+		from, to := min(at-start, uint64(len(s.data))), min(next-start, uint64(len(s.data)))
 		segs = append(segs, Segment{
-			Addr: phys + (s.paddr - d.header.prefAddress), Data: s.data, Size: s.memSize, Name: "kernel",
-			Source: FromUnpacked, Offset: s.offset,
+			Addr: phys + at, Data: s.data[from:to:to], Size: next - at, Name: "kernel",
+			Source: FromUnpacked, Offset: s.offset + (at - start), Changed: changed,
 		})
+		at = next
 	}
 	return segs
 }

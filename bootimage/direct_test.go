@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,6 +100,51 @@ func TestRelocationApplies(t *testing.T) {
 	}
 	if err := plan.Relocation.Apply(load[:8]); err == nil {
 		t.Error("a place outside of the kernel was relocated")
+	}
+}
+
+// TestChangedBlocks has a kernel whose second block of 2 MiB is full of places, and the others nearly empty: it is
+// a segment of its own, and nothing is lost or moved.
+func TestChangedBlocks(t *testing.T) {
+	const blocks = 5
+	e := fakeVmlinux()
+	data := make([]byte, blocks*changeBlock)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	e.loads = []fakeLoad{{paddr: 16 * mib, data: data, memSize: uint64(len(data)) + 3*mib}}
+	e.notes = nil
+	unpacked := e.build()
+	binary.LittleEndian.PutUint64(unpacked[elfEntry:], 16*mib)
+	unpacked = binary.LittleEndian.AppendUint32(unpacked, 0)
+	for _, table := range [][]uint32{{0x8100_0000}, {0x8100_0000 + 2*changeBlock}} { // 64-bit; 32-bit below
+		for _, v := range table {
+			unpacked = binary.LittleEndian.AppendUint32(unpacked, v)
+		}
+		unpacked = binary.LittleEndian.AppendUint32(unpacked, 0)
+	}
+	unpacked = unpacked[:len(unpacked)-4]
+	for page := range uint32(changeBlock/pageSize/2 + 1) {
+		unpacked = binary.LittleEndian.AppendUint32(unpacked, 0x8100_0000+changeBlock+page*pageSize)
+	}
+	k := fakeKernel()
+	plan := mustLoad(t, k.build(), Params{Memory: guestMemory(256 * mib), Unpacked: unpacked, Random: seeded(1)})
+	var got []byte
+	var changed []bool
+	next := plan.Relocation.Addr
+	for _, s := range plan.Segments {
+		if s.Source != FromUnpacked {
+			continue
+		}
+		if s.Addr != next || len(s.Data) > 0 && &s.Data[0] != &unpacked[s.Offset] {
+			t.Errorf("segment at %#x, from offset %#x", s.Addr, s.Offset)
+		}
+		next = s.Addr + s.Size
+		got, changed = append(got, s.Data...), append(changed, s.Changed)
+	}
+	if !bytes.Equal(got, data) || next != plan.Relocation.Addr+uint64(len(data))+3*mib {
+		t.Errorf("%d bytes of %d, to %#x", len(got), len(data), next)
+	}
+	if want := []bool{false, true, false}; !slices.Equal(changed, want) {
+		t.Errorf("changed: %v", changed)
 	}
 }
 

@@ -21,11 +21,11 @@ func TestLoadVmlinux(t *testing.T) {
 		t.Errorf("entry %+v, want %+v", plan.Entry, want)
 	}
 	want := []Segment{
-		{16 * mib, []byte("text of the kernel"), 0x1000, "kernel", FromKernel, 64 + 3*56 + 4},
-		{18 * mib, []byte("data"), 6 * mib, "kernel", FromKernel, 64 + 3*56},
-		{64*mib - pageSize, initrd, uint64(len(initrd)), "initrd", FromInitrd, 0},
-		{0x6000, startInfo(64*mib-pageSize, p), uint64(0x80 + 4*24), "start_info", Made, 0},
-		{0x20000, []byte("quiet\x00"), 6, "command line", Made, 0},
+		{16 * mib, []byte("text of the kernel"), 0x1000, "kernel", FromKernel, 64 + 3*56 + 4, false},
+		{18 * mib, []byte("data"), 6 * mib, "kernel", FromKernel, 64 + 3*56, false},
+		{64*mib - pageSize, initrd, uint64(len(initrd)), "initrd", FromInitrd, 0, false},
+		{0x6000, startInfo(64*mib-pageSize, p), uint64(0x80 + 4*24), "start_info", Made, 0, false},
+		{0x20000, []byte("quiet\x00"), 6, "command line", Made, 0, false},
 	}
 	if len(plan.Segments) != len(want) {
 		t.Fatalf("%d segments, want %d", len(plan.Segments), len(want))

@@ -145,12 +145,27 @@ const mapFrom = 64 << 10
 func (m *Machine) place(s bootimage.Segment, i images) error {
 	how := "copied"
 	f := m.fileOf(s, i)
-	mapped := f != nil && len(s.Data) >= mapFrom && m.ram.MapFile(f, s.Offset, s.Addr, s.Data) == nil
-	if mapped {
+	if f != nil && len(s.Data) >= mapFrom && !s.Changed && m.ram.MapFile(f, s.Offset, s.Addr, s.Data) == nil {
 		how = "mapped"
-	} else if _, err := m.ram.WriteAt(s.Data, int64(s.Addr)); err != nil {
+	} else if err := m.copy(s, f); err != nil {
 		return fmt.Errorf("%s: %w", s.Name, err)
 	}
 	m.log.Debug("loaded", "what", s.Name, "addr", fmt.Sprintf("%#x", s.Addr), "bytes", len(s.Data), "how", how)
 	return nil
+}
+
+// copy copies a segment's bytes, from their file if there is one: that takes no faults where Data is
+// a mapping that was not touched.
+func (m *Machine) copy(s bootimage.Segment, f *os.File) error {
+	if f != nil && len(s.Data) >= mapFrom {
+		ram, err := m.ram.WriteSlice(s.Addr, uint64(len(s.Data)))
+		if err != nil {
+			return err
+		}
+		if n, _ := f.ReadAt(ram, int64(s.Offset)); n == len(ram) {
+			return nil
+		}
+	}
+	_, err := m.ram.WriteAt(s.Data, int64(s.Addr))
+	return err
 }
