@@ -23,9 +23,10 @@ export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -tr
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# disablethp: no transparent huge pages for the Go heap, which is smaller than one of them. Guests' RAM keeps them.
 build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
-	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ $(PROGRAMS)
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1" -o bin/ $(PROGRAMS)
 
 setup: build ## install the Debian packages that demo and tests need (asks for root only when some are missing)
 	$(NESTED) setup $(PACKAGES)
