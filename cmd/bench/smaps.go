@@ -78,22 +78,32 @@ const ramSlack = 2 << 20
 
 // splitRAM takes the guest's RAM of the given size out of a monitor's mappings. It is one range of addresses, in
 // which parts may be mapped from files (the kernel, the initrd): neighbours of the same
-// permissions and reservation, which together are as large as the RAM.
+// permissions and reservation, which together are as large as the RAM. Where such neighbours are larger, because something else happens
+// to lie beside the RAM, one of them must be the RAM.
 func splitRAM(list []vma, ram uint64) (monitor []vma, err error) {
 	found := 0
+	fits := func(of []vma) bool {
+		size := of[len(of)-1].end - of[0].start
+		return of[0].perms == "rw-p" && size >= ram && size <= ram+ramSlack
+	}
 	for i := 0; i < len(list); {
 		n := 1
 		for i+n < len(list) && neighbours(list[i+n-1], list[i+n]) {
 			n++
 		}
 		run := list[i : i+n]
-		size := run[n-1].end - run[0].start
-		if run[0].perms == "rw-p" && size >= ram && size <= ram+ramSlack {
-			found++
-		} else {
-			monitor = append(monitor, run...)
-		}
 		i += n
+		if fits(run) {
+			found++
+			continue
+		}
+		for j := range run {
+			if fits(run[j : j+1]) {
+				found++
+			} else {
+				monitor = append(monitor, run[j])
+			}
+		}
 	}
 	if found != 1 {
 		return nil, fmt.Errorf("%d ranges of addresses look like guest RAM of %d MiB, not one", found, ram>>20)

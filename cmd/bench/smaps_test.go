@@ -94,6 +94,16 @@ func TestSplitRAM(t *testing.T) {
 	}
 }
 
+// TestSplitRAMBesideOthers has a neighbour that cannot be told from a part of the RAM but by its size.
+func TestSplitRAMBesideOthers(t *testing.T) {
+	ram := vma{start: 0x7fd000000000, end: 0x7fd008000000, perms: "rw-p"}
+	other := vma{start: ram.end, end: ram.end + 8<<20, perms: "rw-p", private: 4096}
+	monitor, err := splitRAM([]vma{ram, other}, 128<<20)
+	if err != nil || len(monitor) != 1 || monitor[0].start != other.start {
+		t.Errorf("%+v, %v", monitor, err)
+	}
+}
+
 func TestSplitRAMFindsNone(t *testing.T) {
 	for _, ram := range []uint64{64 << 20, 256 << 20} {
 		if _, err := splitRAM(readSmaps(t), ram); err == nil {
