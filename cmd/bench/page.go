@@ -52,14 +52,15 @@ type goalRow struct{ What, Most, Measured, Verdict string }
 func (p page) Goals() []goalRow {
 	var rows []goalRow
 	for _, g := range goals {
+		// With a digit more than the limits need, so that a verdict can be seen to be right.
 		show := func(v float64) string {
 			switch {
 			case g.beside == "":
-				return fmt.Sprintf("%.1f MiB", v/(1<<20))
+				return fmt.Sprintf("%.2f MiB", v/(1<<20))
 			case g.percent:
-				return fmt.Sprintf("%+.1f %%", (v-1)*100)
+				return fmt.Sprintf("%+.2f %%", (v-1)*100)
 			}
-			return fmt.Sprintf("%.2f", v)
+			return fmt.Sprintf("%.3f", v)
 		}
 		row := goalRow{g.what, show(g.most), "not measured", "-"}
 		if v, ok := g.value(p.report); ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,26 @@ func TestClocks(t *testing.T) {
 				t.Errorf("%+v: the page should say %q; it is:\n%s", test, says[test.want], page)
 			}
 		}
+	}
+}
+
+// TestPublishedPage holds that every figure on the page is one of the run that is published with it.
+func TestPublishedPage(t *testing.T) {
+	dir := filepath.Join("..", "..", "docs")
+	r, err := readReport(filepath.Join(dir, reportName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := renderPage(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, pageName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("docs/%s is not what docs/%s gives; run: go run ./cmd/bench -render docs/%[2]s", pageName, reportName)
 	}
 }
 
