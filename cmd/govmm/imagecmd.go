@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -35,14 +37,23 @@ type imageInfo struct {
 	Path    string    `json:"path"`
 }
 
-func imageInfos(list []kernelcache.Info) []imageInfo {
+// openImages gives the user's cache and what is in it.
+func openImages() (*kernelcache.Dir, []imageInfo, error) {
+	dir := kernelCache()
+	if dir == nil {
+		return nil, nil, errors.New("there is no cache directory; set HOME or XDG_CACHE_HOME")
+	}
+	list, err := dir.List()
+	if err != nil {
+		return nil, nil, err
+	}
 	infos := make([]imageInfo, 0, len(list)) // not nil: JSON has a list also when it is empty
 	for _, i := range list {
 		// One that cannot be read has no version, and is checked when it is used.
 		version, _ := i.Version()
 		infos = append(infos, imageInfo{version, i.Size, i.Used.UTC().Truncate(time.Second), i.Sum, i.Path})
 	}
-	return infos
+	return dir, infos, nil
 }
 
 func newImageListCommand() *cobra.Command {
@@ -52,15 +63,11 @@ func newImageListCommand() *cobra.Command {
 		Short: "list the unpacked kernels, the last used first",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := imageDir()
+			_, list, err := openImages()
 			if err != nil {
 				return err
 			}
-			list, err := dir.List()
-			if err != nil {
-				return err
-			}
-			return printImages(c.OutOrStdout(), imageInfos(list), asJSON)
+			return printImages(c.OutOrStdout(), list, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "write the list as JSON")
@@ -79,39 +86,21 @@ func newImagePruneCommand() *cobra.Command {
   govmm image prune --keep 200M`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := imageDir()
+			// What they are can be told only while they are there.
+			dir, list, err := openImages()
 			if err != nil {
 				return err
-			}
-			list, err := dir.List()
-			if err != nil {
-				return err
-			}
-			versions := make(map[string]imageInfo)
-			for _, i := range imageInfos(list) {
-				versions[i.Sum] = i
 			}
 			removed, err := dir.Prune(int64(min(uint64(keep), 1<<62)))
-			gone := make([]imageInfo, 0, len(removed))
-			for _, r := range removed {
-				gone = append(gone, versions[r.Sum])
-			}
-			if printErr := printImages(c.OutOrStdout(), gone, asJSON); err == nil {
-				err = printErr
-			}
-			return err
+			list = slices.DeleteFunc(list, func(i imageInfo) bool {
+				return !slices.ContainsFunc(removed, func(r kernelcache.Info) bool { return r.Sum == i.Sum })
+			})
+			return errors.Join(err, printImages(c.OutOrStdout(), list, asJSON))
 		},
 	}
 	c.Flags().Var(&keep, "keep", "keep the last used ones up to this size, with a suffix of K, M or G")
 	c.Flags().BoolVar(&asJSON, "json", false, "write what was removed as JSON")
 	return c
-}
-
-func imageDir() (*kernelcache.Dir, error) {
-	if d := kernelCache(); d != nil {
-		return d, nil
-	}
-	return nil, fmt.Errorf("there is no cache directory; set HOME or XDG_CACHE_HOME")
 }
 
 func printImages(w io.Writer, list []imageInfo, asJSON bool) error {
