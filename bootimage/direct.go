@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"govmm/bootimage/kaslr"
@@ -130,18 +131,9 @@ func restrictsRAM(cmdline string) bool {
 	return false
 }
 
-// hasWord reports whether a word stands alone on the command line, before any "--".
-func hasWord(cmdline, word string) bool {
-	for w := range strings.FieldsSeq(cmdline) {
-		if w == "--" {
-			return false
-		}
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
+// hasWord reports whether a word stands on the command line, wherever, as the kernel looks for it
+// (arch/x86/boot/cmdline.c, __cmdline_find_option_bool).
+func hasWord(cmdline, word string) bool { return slices.Contains(strings.Fields(cmdline), word) }
 
 // segments lays the kernel out from phys on. Where a relocation is to follow, segments are cut
 // so that those that it changes for the most part are apart from the others.

@@ -163,7 +163,8 @@ func TestUsualPlace(t *testing.T) {
 		randomized bool
 	}{
 		{"nokaslr", fakeKernel(), "quiet nokaslr", unpacked, 256 * mib, false},
-		{"init's nokaslr", fakeKernel(), "quiet -- nokaslr", unpacked, 32 * mib, true},
+		{"nokaslr for init", fakeKernel(), "quiet -- nokaslr", unpacked, 256 * mib, false},
+		{"a part of a word", fakeKernel(), "nokaslr=0 xnokaslr", unpacked, 32 * mib, true},
 		{"no tables", fakeKernel(), "", bare, 256 * mib, false},
 		{"not relocatable", fixed, "", unpacked, 256 * mib, false},
 		{"mem=", fakeKernel(), "mem=64M", unpacked, 256 * mib, true},
