@@ -17,7 +17,7 @@ type Bus struct {
 	name string
 	last uint64 // the highest address
 
-	mu sync.Mutex // serializes Add
+	mu sync.Mutex // serializes Add and Remove
 	// regions is sorted by base. The slice is never changed in place, so that
 	// a lookup needs no more than the pointer.
 	regions atomic.Pointer[[]region]
@@ -73,6 +73,21 @@ func (b *Bus) Add(base, size uint64, name string, h Handler) error {
 	grown := slices.Insert(slices.Clone(old), i, r)
 	b.regions.Store(&grown)
 	return nil
+}
+
+// Remove takes away the region that begins at base, and reports whether there is one. An access on
+// another thread may still be with its Handler when Remove returns.
+func (b *Bus) Remove(base uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := *b.regions.Load()
+	i := search(old, base)
+	if i == len(old) || old[i].base != base {
+		return false
+	}
+	shrunk := slices.Delete(slices.Clone(old), i, i+1)
+	b.regions.Store(&shrunk)
+	return true
 }
 
 // Read fills p with what the guest reads at addr and reports whether a

@@ -242,3 +242,23 @@ func BenchmarkBusRead(b *testing.B) {
 		bus.Read(0x304, p)
 	}
 }
+
+func TestBusRemove(t *testing.T) {
+	b := NewBus("MMIO", 0)
+	mustAdd(t, b, 0x100, 0x10, "first", &recorder{fill: 1})
+	mustAdd(t, b, 0x110, 0x10, "second", &recorder{fill: 2})
+	if b.Remove(0x108) || b.Remove(0) || b.Remove(0x120) {
+		t.Error("removed a region that does not begin there")
+	}
+	if !b.Remove(0x100) || b.Remove(0x100) {
+		t.Error("a region is to be removed once")
+	}
+	var p [1]byte
+	if b.Read(0x100, p[:]) || !b.Read(0x110, p[:]) {
+		t.Error("the wrong region is gone")
+	}
+	mustAdd(t, b, 0xf8, 0x18, "larger", &recorder{fill: 3})
+	if b.Read(0x108, p[:]); p[0] != 3 {
+		t.Errorf("the new region reads %#x", p[0])
+	}
+}
