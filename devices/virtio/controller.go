@@ -141,6 +141,16 @@ func (c *Controller) SetDriverFeatures(page, bits uint32) {
 	}
 }
 
+// DriverFeatures returns 32 of the feature bits that the driver accepted, as SetDriverFeatures took them.
+func (c *Controller) DriverFeatures(page uint32) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if page > 1 {
+		return 0
+	}
+	return uint32(c.accepted >> (32 * page))
+}
+
 // Status returns the device status.
 func (c *Controller) Status() uint8 {
 	c.mu.Lock()

@@ -13,12 +13,19 @@ type run struct {
 	done   chan struct{} // closed when Run has returned and its error was dealt with
 }
 
-// activate makes the session that DRIVER_OK begins. It is called with
+// activate begins the session that DRIVER_OK asks for. It is called with
 // lifecycle held.
 func (c *Controller) activate() {
 	if c.closed {
 		return
 	}
+	c.session = c.newSession()
+	c.start()
+}
+
+// newSession makes a session of what the driver chose. It returns nil, and the device needs a
+// reset, if that is wrong.
+func (c *Controller) newSession() *Session {
 	c.mu.Lock()
 	features := c.accepted
 	setups := append([]QueueSetup(nil), c.queues...)
@@ -43,13 +50,12 @@ func (c *Controller) activate() {
 			})
 			if err != nil {
 				c.fail(err)
-				return
+				return nil
 			}
 		}
 		s.Queues = append(s.Queues, q)
 	}
-	c.session = s
-	c.start()
+	return s
 }
 
 // disabledQueue returns queue i as a device sees it that the driver did not

@@ -13,7 +13,7 @@ import (
 )
 
 // start runs a device behind the MMIO transport.
-func start(t testing.TB, device virtio.Device) *virtiotest.Driver {
+func start(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
 	t.Helper()
 	mem, irq := virtiotest.NewMemory(0, 1<<20), virtiotest.NewIRQ()
 	transport, err := virtiommio.New(virtiommio.Config{Device: device, Memory: mem, IRQ: irq})
@@ -28,7 +28,7 @@ func start(t testing.TB, device virtio.Device) *virtiotest.Driver {
 
 // add makes a request without payload available and returns the address of
 // its status.
-func add(d *virtiotest.Driver, kind uint32) uint64 {
+func add(d *virtiotest.MMIODriver, kind uint32) uint64 {
 	bufs := readRequest(d.Mem, 0)
 	binary.LittleEndian.PutUint32(d.Mem.Bytes(bufs[0].Addr, 4), kind)
 	switch kind {

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 }
 
 // newDriver starts a driver of the device.
-func newDriver(t *testing.T, cfg Config) (*virtiotest.Driver, *virtiotest.Memory) {
+func newDriver(t *testing.T, cfg Config) (*virtiotest.MMIODriver, *virtiotest.Memory) {
 	t.Helper()
 	mem, irq := virtiotest.NewMemory(0x10000, 1<<20), virtiotest.NewIRQ()
 	transport, err := virtiommio.New(virtiommio.Config{Device: New(cfg), Memory: mem, IRQ: irq})
@@ -38,7 +38,7 @@ func newDriver(t *testing.T, cfg Config) (*virtiotest.Driver, *virtiotest.Memory
 }
 
 // ask has the device fill the buffers and returns what it says to have written.
-func ask(d *virtiotest.Driver, bufs ...virtiotest.Buf) uint32 {
+func ask(d *virtiotest.MMIODriver, bufs ...virtiotest.Buf) uint32 {
 	d.Rings[0].Add(bufs...)
 	d.Kick(0)
 	return d.Await(0).Len

@@ -51,7 +51,7 @@ func newTransport(t testing.TB, device virtio.Device, irq devices.IRQ, log *slog
 	return transport, mem
 }
 
-func newDriver(t testing.TB, device virtio.Device) *virtiotest.Driver {
+func newDriver(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
 	irq := virtiotest.NewIRQ()
 	transport, mem := newTransport(t, device, irq, nil)
 	return virtiotest.NewDriver(t, transport, mem, irq)

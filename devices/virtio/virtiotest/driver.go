@@ -1,7 +1,6 @@
 package virtiotest
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
 	"testing"
@@ -14,33 +13,6 @@ import (
 // patience is how long a Driver waits for something that a correct device does
 // at once. Only a failing test waits that long.
 const patience = 20 * time.Second
-
-// Registers of an MMIO device (4.2.2).
-const (
-	RegMagic             = 0x000
-	RegVersion           = 0x004
-	RegDeviceID          = 0x008
-	RegVendorID          = 0x00c
-	RegDeviceFeatures    = 0x010
-	RegDeviceFeaturesSel = 0x014
-	RegDriverFeatures    = 0x020
-	RegDriverFeaturesSel = 0x024
-	RegQueueSel          = 0x030
-	RegQueueNumMax       = 0x034
-	RegQueueNum          = 0x038
-	RegQueueReady        = 0x044
-	RegQueueNotify       = 0x050
-	RegInterruptStatus   = 0x060
-	RegInterruptACK      = 0x064
-	RegStatus            = 0x070
-	RegQueueDesc         = 0x080 // low half; the high half follows
-	RegQueueDriver       = 0x090
-	RegQueueDevice       = 0x0a0
-	RegSHMLen            = 0x0b0
-	RegSHMBase           = 0x0b8
-	RegConfigGeneration  = 0x0fc
-	RegConfig            = 0x100
-)
 
 // An IRQ counts edges. It is a devices.IRQ, ready as its zero value is not:
 // make it with NewIRQ.
@@ -65,65 +37,70 @@ func (i *IRQ) Trigger() error {
 // Count returns the number of edges so far.
 func (i *IRQ) Count() int64 { return i.count.Load() }
 
-// A Driver drives the registers of an MMIO device as a guest would. It is for
-// one goroutine, and fails its test when the device does not do what it must.
+// A Transport is a device with its registers, as virtiommio and virtiopci have it.
+type Transport interface {
+	devices.Snapshotter
+	Pause() error
+	Resume() error
+	Close() error
+}
+
+// registers is what a driver does with a transport's registers. It does not check what it gets.
+type registers interface {
+	status() uint8
+	setStatus(v uint8)
+	deviceFeatures(page uint32) uint32
+	setDriverFeatures(page, bits uint32)
+	queueMax(i int) uint16
+	queueReady(i int) bool
+	setUpQueue(i int, r *Ring)
+	notify(i int)
+	// The configuration space of the device, of which configSize bytes can be reached.
+	readConfig(off uint64, p []byte)
+	writeConfig(off uint64, p []byte)
+	configSize() uint64
+	// acknowledge tells the device that an interrupt was taken.
+	acknowledge()
+	// configInterrupted reports whether the device told of a change of its configuration since the last reset.
+	configInterrupted() bool
+	// pending reports whether an interrupt is to be acknowledged.
+	pending() bool
+}
+
+// A Driver drives a device as a guest would. It is for one goroutine, and fails its test when the device does not do
+// what it must.
 type Driver struct {
 	Mem      *Memory
 	IRQ      *IRQ
 	Rings    []*Ring // set by Start and SetupQueue
 	Features uint64  // that Negotiate wrote
 
-	t testing.TB
-	h devices.Handler
-}
-
-// NewDriver returns a Driver for the registers h of a device with the given
-// memory and interrupt.
-func NewDriver(t testing.TB, h devices.Handler, mem *Memory, irq *IRQ) *Driver {
-	return &Driver{Mem: mem, IRQ: irq, t: t, h: h}
-}
-
-// Handler returns the registers, for accesses that a driver would not make.
-func (d *Driver) Handler() devices.Handler { return d.h }
-
-// Read32 reads a register.
-func (d *Driver) Read32(off uint64) uint32 {
-	var p [4]byte
-	d.h.Read(off, p[:])
-	return binary.LittleEndian.Uint32(p[:])
-}
-
-// Write32 writes a register.
-func (d *Driver) Write32(off uint64, v uint32) {
-	var p [4]byte
-	binary.LittleEndian.PutUint32(p[:], v)
-	d.h.Write(off, p[:])
-}
-
-func (d *Driver) write64(off uint64, v uint64) {
-	d.Write32(off, uint32(v))
-	d.Write32(off+4, uint32(v>>32))
+	t    testing.TB
+	regs registers
 }
 
 // ReadConfig reads n bytes of the configuration space, one by one.
 func (d *Driver) ReadConfig(off, n uint64) []byte {
 	p := make([]byte, n)
 	for i := range p {
-		d.h.Read(RegConfig+off+uint64(i), p[i:i+1])
+		d.regs.readConfig(off+uint64(i), p[i:i+1])
 	}
 	return p
 }
 
+// WriteConfig writes p to the configuration space at once.
+func (d *Driver) WriteConfig(off uint64, p []byte) { d.regs.writeConfig(off, p) }
+
 // Status reads the device status.
-func (d *Driver) Status() uint8 { return uint8(d.Read32(RegStatus)) }
+func (d *Driver) Status() uint8 { return d.regs.status() }
 
 // AddStatus writes the status with bits added, as drivers do.
-func (d *Driver) AddStatus(bits uint8) { d.Write32(RegStatus, uint32(d.Status()|bits)) }
+func (d *Driver) AddStatus(bits uint8) { d.regs.setStatus(d.Status() | bits) }
 
 // Reset resets the device.
 func (d *Driver) Reset() {
 	d.t.Helper()
-	d.Write32(RegStatus, 0)
+	d.regs.setStatus(0)
 	if s := d.Status(); s != 0 {
 		d.t.Errorf("status %#x after reset", s)
 	}
@@ -132,17 +109,13 @@ func (d *Driver) Reset() {
 
 // DeviceFeatures reads the features that the device offers.
 func (d *Driver) DeviceFeatures() uint64 {
-	d.Write32(RegDeviceFeaturesSel, 1)
-	high := d.Read32(RegDeviceFeatures)
-	d.Write32(RegDeviceFeaturesSel, 0)
-	return uint64(high)<<32 | uint64(d.Read32(RegDeviceFeatures))
+	return uint64(d.regs.deviceFeatures(1))<<32 | uint64(d.regs.deviceFeatures(0))
 }
 
 // WriteFeatures writes the features that the driver accepts.
 func (d *Driver) WriteFeatures(features uint64) {
 	for page := range uint32(2) {
-		d.Write32(RegDriverFeaturesSel, page)
-		d.Write32(RegDriverFeatures, uint32(features>>(32*page)))
+		d.regs.setDriverFeatures(page, uint32(features>>(32*page)))
 	}
 	d.Features = features
 }
@@ -161,12 +134,7 @@ func (d *Driver) Negotiate(features uint64) bool {
 
 // SetupQueue describes r as queue i and enables it.
 func (d *Driver) SetupQueue(i int, r *Ring) {
-	d.Write32(RegQueueSel, uint32(i))
-	d.Write32(RegQueueNum, uint32(r.Size))
-	d.write64(RegQueueDesc, r.Desc)
-	d.write64(RegQueueDriver, r.Avail)
-	d.write64(RegQueueDevice, r.Used)
-	d.Write32(RegQueueReady, 1)
+	d.regs.setUpQueue(i, r)
 	for len(d.Rings) <= i {
 		d.Rings = append(d.Rings, nil)
 	}
@@ -174,10 +142,7 @@ func (d *Driver) SetupQueue(i int, r *Ring) {
 }
 
 // QueueMax reads the maximum size of queue i.
-func (d *Driver) QueueMax(i int) uint16 {
-	d.Write32(RegQueueSel, uint32(i))
-	return uint16(d.Read32(RegQueueNumMax))
-}
+func (d *Driver) QueueMax(i int) uint16 { return d.regs.queueMax(i) }
 
 // Start initializes the device with those of the given features that it
 // offers, and VIRTIO_F_VERSION_1, enables all queues with rings of at most
@@ -205,7 +170,7 @@ func (d *Driver) Kick(i int) {
 }
 
 // Notify notifies queue i.
-func (d *Driver) Notify(i int) { d.Write32(RegQueueNotify, uint32(i)) }
+func (d *Driver) Notify(i int) { d.regs.notify(i) }
 
 // Await returns the next used element of queue i. It waits for interrupts
 // only, so a device that omits one it owes fails the test.
@@ -219,7 +184,7 @@ func (d *Driver) Await(i int) Used {
 		}
 		select {
 		case <-d.IRQ.edge:
-			d.Write32(RegInterruptACK, d.Read32(RegInterruptStatus))
+			d.regs.acknowledge()
 		case <-timeout.C:
 			d.t.Fatalf("queue %d: no buffer used; available %d, used %d, status %#x",
 				i, d.Rings[i].AvailIdx(), d.Rings[i].UsedIdx(), d.Status())
@@ -233,7 +198,7 @@ func (d *Driver) AwaitNeedsReset() {
 	d.t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
-	for d.Read32(RegInterruptStatus)&2 == 0 {
+	for !d.regs.configInterrupted() {
 		select {
 		case <-d.IRQ.edge:
 		case <-timeout.C:

@@ -12,6 +12,7 @@ import (
 
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/virtiommio"
+	"govmm/devices/virtio/virtiopci"
 )
 
 // Options tell TestDevice what it cannot know about a device.
@@ -30,6 +31,7 @@ type Options struct {
 type suite struct {
 	newDevice func(testing.TB) virtio.Device
 	opts      Options
+	connect   connector
 }
 
 // TestDevice checks that the devices that newDevice returns behave as chapters
@@ -41,7 +43,15 @@ func TestDevice(t *testing.T, newDevice func(testing.TB) virtio.Device, opts Opt
 	if opts.MemorySize == 0 {
 		opts.MemorySize = 1 << 20
 	}
-	s := &suite{newDevice: newDevice, opts: opts}
+	for name, connect := range map[string]connector{"mmio": connectMMIO, "pci": connectPCI} {
+		t.Run(name, func(t *testing.T) {
+			s := &suite{newDevice: newDevice, opts: opts, connect: connect}
+			s.run(t)
+		})
+	}
+}
+
+func (s *suite) run(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *instance)
@@ -55,9 +65,11 @@ func TestDevice(t *testing.T, newDevice func(testing.TB) virtio.Device, opts Opt
 		{"QueueChangedAfterActivation", s.queueChangedAfterActivation},
 		{"QueueDisabledWhileRunning", s.queueDisabledWhileRunning},
 		{"QueuesNotEnabled", s.queuesNotEnabled},
+		{"OneQueue", s.oneQueue},
 		{"Requests", s.requests},
 		{"ResetInFlight", s.resetInFlight},
 		{"PauseInFlight", s.pauseInFlight},
+		{"SaveRestore", s.saveRestore},
 		{"BrokenRing", s.brokenRing},
 		{"RandomRing", s.randomRing},
 		{"CloseWhileRunning", s.closeWhileRunning},
@@ -75,25 +87,61 @@ func TestDevice(t *testing.T, newDevice func(testing.TB) virtio.Device, opts Opt
 	}
 }
 
-// An instance is one device behind the MMIO transport.
+// An instance is one device behind a transport.
 type instance struct {
 	*Driver
 	device    virtio.Device
-	transport *virtiommio.Transport
+	transport Transport
 }
 
-func (s *suite) instance(t *testing.T, racy bool) *instance {
-	device, irq := s.newDevice(t), NewIRQ()
-	mem := NewMemory(0x10000, s.opts.MemorySize)
-	if racy {
-		mem = NewRacyMemory(t, 0x10000, s.opts.MemorySize)
-	}
+// A connector puts a device behind a transport, with its driver. If from is not nil, the driver goes on
+// where that one was.
+type connector func(t testing.TB, device virtio.Device, mem *Memory, irq *IRQ, from *Driver) (Transport, *Driver)
+
+func connectMMIO(t testing.TB, device virtio.Device, mem *Memory, irq *IRQ, _ *Driver) (Transport, *Driver) {
 	transport, err := virtiommio.New(virtiommio.Config{Device: device, Memory: mem, IRQ: irq})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { transport.Close() })
-	return &instance{Driver: NewDriver(t, transport, mem, irq), device: device, transport: transport}
+	return transport, NewDriver(t, transport, mem, irq).Driver
+}
+
+func connectPCI(t testing.TB, device virtio.Device, mem *Memory, irq *IRQ, from *Driver) (Transport, *Driver) {
+	v := &Vectors{IRQ: irq}
+	transport, err := virtiopci.New(virtiopci.Config{Name: "device", Device: device, Memory: mem, Vectors: v.Make})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from == nil {
+		return transport, NewPCIDriver(t, transport, mem, v).Driver
+	}
+	p := newPCIDevice(t, transport, v)
+	old := from.regs.(*pciDevice)
+	p.multiplier, p.msix, p.structures = old.multiplier, old.msix, make(map[uint8]structure)
+	for kind, s := range old.structures {
+		if s.bus == old.Ports {
+			s.bus = p.Ports
+		} else {
+			s.bus = p.Memory
+		}
+		p.structures[kind] = s
+	}
+	return transport, &Driver{Mem: mem, IRQ: irq, t: t, regs: p}
+}
+
+func (s *suite) instance(t *testing.T, racy bool) *instance {
+	mem := NewMemory(0x10000, s.opts.MemorySize)
+	if racy {
+		mem = NewRacyMemory(t, 0x10000, s.opts.MemorySize)
+	}
+	return s.connected(t, mem, nil)
+}
+
+func (s *suite) connected(t *testing.T, mem *Memory, from *Driver) *instance {
+	in := &instance{device: s.newDevice(t)}
+	in.transport, in.Driver = s.connect(t, in.device, mem, NewIRQ(), from)
+	t.Cleanup(func() { in.transport.Close() })
+	return in
 }
 
 // subtest runs f as a subtest that the Driver reports to.
@@ -180,16 +228,11 @@ func (s *suite) description(t *testing.T, in *instance) {
 }
 
 func (s *suite) identification(t *testing.T, in *instance) {
-	for _, r := range []struct {
-		off  uint64
-		want uint32
-	}{
-		{RegMagic, 0x74726976}, {RegVersion, 2}, {RegDeviceID, uint32(in.device.Type())}, {RegStatus, 0},
-		{RegSHMLen, 0xffffffff}, {RegSHMLen + 4, 0xffffffff}, {RegSHMBase, 0xffffffff}, {RegSHMBase + 4, 0xffffffff},
-	} {
-		if got := in.Read32(r.off); got != r.want {
-			t.Errorf("register %#x is %#x, want %#x", r.off, got, r.want)
-		}
+	switch regs := in.regs.(type) {
+	case *mmio:
+		identifyMMIO(t, in, regs)
+	case *pciDevice:
+		identifyPCI(t, in, regs)
 	}
 	for i, want := range in.device.QueueSizes() {
 		if got := in.QueueMax(i); got != want {
@@ -201,10 +244,40 @@ func (s *suite) identification(t *testing.T, in *instance) {
 	}
 }
 
+func identifyMMIO(t *testing.T, in *instance, regs *mmio) {
+	for _, r := range []struct {
+		off  uint64
+		want uint32
+	}{
+		{RegMagic, 0x74726976}, {RegVersion, 2}, {RegDeviceID, uint32(in.device.Type())}, {RegStatus, 0},
+		{RegSHMLen, 0xffffffff}, {RegSHMLen + 4, 0xffffffff}, {RegSHMBase, 0xffffffff}, {RegSHMBase + 4, 0xffffffff},
+	} {
+		if got := regs.Read32(r.off); got != r.want {
+			t.Errorf("register %#x is %#x, want %#x", r.off, got, r.want)
+		}
+	}
+}
+
+// identifyPCI checks 4.1.2.
+func identifyPCI(t *testing.T, in *instance, regs *pciDevice) {
+	if got, want := regs.config32(0), 0x1af4|(0x1040+uint32(in.device.Type()))<<16; got != want {
+		t.Errorf("the function is %#x, want %#x", got, want)
+	}
+	if revision := regs.config8(8); revision < 1 {
+		t.Errorf("revision %d", revision)
+	}
+	if pin := regs.config8(0x3d); pin != 0 {
+		t.Errorf("interrupt pin %d", pin)
+	}
+	if n := regs.ReadCommon(CommonNumQueues, 2); int(n) != len(in.device.QueueSizes()) {
+		t.Errorf("%d queues, want %d", n, len(in.device.QueueSizes()))
+	}
+}
+
 // statusMachine walks through 2.1 and 3.1.1.
 func (s *suite) statusMachine(t *testing.T, in *instance) {
 	const early = virtio.StatusAcknowledge | virtio.StatusDriver
-	in.Write32(RegStatus, uint32(virtio.StatusDriverOK))
+	in.regs.setStatus(virtio.StatusDriverOK)
 	if st := in.Status(); st&virtio.StatusDriverOK != 0 {
 		t.Errorf("status %#x: DRIVER_OK accepted out of the blue", st)
 	}
@@ -224,7 +297,7 @@ func (s *suite) statusMachine(t *testing.T, in *instance) {
 	if !in.Negotiate(virtio.FeatureVersion1) {
 		t.Fatal("VIRTIO_F_VERSION_1 alone is not accepted")
 	}
-	in.Write32(RegStatus, uint32(virtio.StatusAcknowledge))
+	in.regs.setStatus(virtio.StatusAcknowledge)
 	if st := in.Status(); st != early|virtio.StatusFeaturesOK {
 		t.Errorf("status %#x: a write cleared bits", st)
 	}
@@ -232,9 +305,11 @@ func (s *suite) statusMachine(t *testing.T, in *instance) {
 	if st := in.Status(); st&virtio.StatusNeedsReset != 0 {
 		t.Errorf("status %#x: the driver set DEVICE_NEEDS_RESET", st)
 	}
-	in.Write32(RegStatus, 0x100)
-	if in.Status() == 0 {
-		t.Error("a write of 0x100 to Status reset the device")
+	if regs, ok := in.regs.(*mmio); ok {
+		regs.Write32(RegStatus, 0x100)
+		if in.Status() == 0 {
+			t.Error("a write of 0x100 to Status reset the device")
+		}
 	}
 	in.AddStatus(virtio.StatusFailed)
 	in.Reset()
@@ -244,8 +319,7 @@ func (s *suite) statusMachine(t *testing.T, in *instance) {
 // featureNegotiation tries each feature alone, and some not offered (2.2).
 func (s *suite) featureNegotiation(t *testing.T, in *instance) {
 	offered := in.DeviceFeatures()
-	in.Write32(RegDeviceFeaturesSel, 2)
-	if page := in.Read32(RegDeviceFeatures); page != 0 {
+	if page := in.regs.deviceFeatures(2); page != 0 {
 		t.Errorf("features 64 to 95 are %#x", page)
 	}
 	if in.Negotiate(offered &^ virtio.FeatureVersion1) {
@@ -267,8 +341,7 @@ func (s *suite) featureNegotiation(t *testing.T, in *instance) {
 	in.Reset()
 	in.AddStatus(virtio.StatusAcknowledge | virtio.StatusDriver)
 	in.WriteFeatures(offered)
-	in.Write32(RegDriverFeaturesSel, 2)
-	in.Write32(RegDriverFeatures, 1)
+	in.regs.setDriverFeatures(2, 1)
 	in.AddStatus(virtio.StatusFeaturesOK)
 	if in.Status()&virtio.StatusFeaturesOK != 0 {
 		t.Error("feature 64 was not offered, but accepted")
@@ -279,16 +352,16 @@ func (s *suite) featureNegotiation(t *testing.T, in *instance) {
 // configPastEnd reads all of the configuration space in all widths, far
 // beyond the device's structure.
 func (s *suite) configPastEnd(t *testing.T, in *instance) {
-	const size = virtiommio.RegionSize - RegConfig
+	size := in.regs.configSize()
 	want := in.ReadConfig(0, size)
 	for _, width := range []uint64{2, 4, 8} {
 		for off := uint64(0); off+width <= size; off++ {
 			p := bytes.Repeat([]byte{0xa5}, int(width))
-			in.h.Read(RegConfig+off, p)
+			in.regs.readConfig(off, p)
 			if !bytes.Equal(p, want[off:off+width]) {
 				t.Fatalf("%d bytes at %#x are %x, want %x", width, off, p, want[off:off+width])
 			}
-			in.h.Write(RegConfig+off, p)
+			in.regs.writeConfig(off, p)
 		}
 	}
 	for _, off := range []uint64{1 << 20, 1<<63 - 1, ^uint64(0) - 7} {
