@@ -10,19 +10,20 @@
 //   - the FADT and FACS: power and reset registers, and which legacy devices
 //     there are (5.2.9, 5.2.10);
 //   - the MADT: local APICs, the I/O APIC and how ISA interrupts arrive (5.2.12);
+//   - the MCFG, if there is PCI: where configuration spaces are in memory;
 //   - the DSDT: a program in the ACPI Machine Language, which here only declares
-//     names: the soft-off state, processors, serial ports, the clock and
-//     virtio-mmio devices (5.2.11.1, chapter 20).
+//     names: the soft-off state, processors, serial ports, the clock, the PCI host
+//     bridge and virtio-mmio devices (5.2.11.1, chapter 20).
 //
 // The files follow that order: table.go has the RSDP, the XSDT and what tables
-// have in common, then come fadt.go, madt.go and dsdt.go; aml.go and resource.go
+// have in common, then come fadt.go, madt.go, pci.go and dsdt.go; aml.go and resource.go
 // encode what the DSDT is made of. The golden files in testdata show the result.
 //
 // The hardware described is of the full kind, not hardware-reduced: it has a PM1
 // register block. It is always in ACPI mode, and without an SMI command port there
 // is no way to leave it (4.8.2.5). Left out are the power management timer,
 // general-purpose events, sleep states other than soft off, processor power
-// states, PCI, and everything that runs: the DSDT has no methods.
+// states, and everything that runs: the DSDT has no methods.
 //
 // All inputs come from the machine's configuration, none from the guest. The
 // guest may overwrite the tables; nothing reads them back.
@@ -58,6 +59,7 @@ type Config struct {
 
 	Serial     []Serial // COM1, COM2 and so on; at most 9
 	RTCPort    uint16   // first of 2 ports of the PC clock; 0 means that there is none
+	PCI        *PCI     // nil if there is no PCI
 	VirtioMMIO []MMIO   // at most 4096
 }
 
@@ -121,7 +123,11 @@ func Build(c Config) (*Tables, error) {
 	dsdtAddr := img.place(dsdt(&c))
 	fadtAddr := img.place(fadt(&c, uint32(facsAddr), uint32(dsdtAddr)))
 	madtAddr := img.place(madt(&c))
-	xsdtAddr := img.place(xsdt(fadtAddr, madtAddr))
+	listed := []uint64{fadtAddr, madtAddr}
+	if c.PCI != nil {
+		listed = append(listed, img.place(mcfg(c.PCI)))
+	}
+	xsdtAddr := img.place(xsdt(listed...))
 	copy(img.data, rsdp(xsdtAddr))
 
 	if size, room := uint64(len(img.data)), c.Limit-c.Base; size > room {

@@ -48,6 +48,13 @@ func testConfig(processors, virtio int) Config {
 	return c
 }
 
+// pciConfig is testConfig with a PCI bus in place of virtio-mmio devices.
+func pciConfig(processors int) Config {
+	c := testConfig(processors, 0)
+	c.PCI = &PCI{ECAM: 0xe0000000, Memory: Window{0xc0000000, 0x10000000}, Ports: Window{0x1000, 0xf000}}
+	return c
+}
+
 // A foundTable is a table that a system reaches from the RSDP.
 type foundTable struct {
 	name string
@@ -92,8 +99,12 @@ func follow(t *testing.T, c Config, tables *Tables) []foundTable {
 		t.Errorf("RSDP: checksums %#x, %#x, want 0", sum(rsdp.data[:20]), sum(rsdp.data))
 	}
 	xsdt := open("XSDT", u64(rsdp.data[24:]))
-	if len(xsdt.data) != 36+2*8 {
-		t.Fatalf("XSDT has %d bytes, want two entries", len(xsdt.data))
+	entries := 2
+	if c.PCI != nil {
+		entries++
+	}
+	if len(xsdt.data) != 36+entries*8 {
+		t.Fatalf("XSDT has %d bytes, want %d entries", len(xsdt.data), entries)
 	}
 	fadt := open("FACP", u64(xsdt.data[36:]))
 	madt := open("APIC", u64(xsdt.data[44:]))
@@ -108,7 +119,11 @@ func follow(t *testing.T, c Config, tables *Tables) []foundTable {
 	if uint64(u32(fadt.data[40:])) != dsdt.addr {
 		t.Errorf("FADT: DSDT is %#x and X_DSDT %#x", u32(fadt.data[40:]), dsdt.addr)
 	}
-	return []foundTable{rsdp, xsdt, fadt, facs, dsdt, madt}
+	found := []foundTable{rsdp, xsdt, fadt, facs, dsdt, madt}
+	if c.PCI != nil {
+		found = append(found, open("MCFG", u64(xsdt.data[52:])))
+	}
+	return found
 }
 
 func sum(b []byte) (s uint8) {
@@ -129,28 +144,31 @@ func mustBuild(t *testing.T, c Config) *Tables {
 
 func TestGolden(t *testing.T) {
 	for _, processors := range []int{1, 2, 16} {
-		for _, virtio := range []int{0, 4} {
-			name := fmt.Sprintf("%dcpu-%dvirtio", processors, virtio)
-			t.Run(name, func(t *testing.T) {
-				c := testConfig(processors, virtio)
-				var got strings.Builder
-				for _, table := range follow(t, c, mustBuild(t, c)) {
-					fmt.Fprintf(&got, "%s at %#x, %d bytes\n%s\n", table.name, table.addr, len(table.data), hex.Dump(table.data))
-				}
-				file := filepath.Join("testdata", name+".golden")
-				if *update {
-					if err := os.WriteFile(file, []byte(got.String()), 0o666); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				compareLines(t, file, got.String(), string(want))
-			})
-		}
+		golden(t, fmt.Sprintf("%dcpu-0virtio", processors), testConfig(processors, 0))
+		golden(t, fmt.Sprintf("%dcpu-4virtio", processors), testConfig(processors, 4))
 	}
+	golden(t, "2cpu-pci", pciConfig(2))
+}
+
+// golden compares the tables of c with those in a file.
+func golden(t *testing.T, name string, c Config) {
+	t.Run(name, func(t *testing.T) {
+		var got strings.Builder
+		for _, table := range follow(t, c, mustBuild(t, c)) {
+			fmt.Fprintf(&got, "%s at %#x, %d bytes\n%s\n", table.name, table.addr, len(table.data), hex.Dump(table.data))
+		}
+		file := filepath.Join("testdata", name+".golden")
+		if *update {
+			if err := os.WriteFile(file, []byte(got.String()), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareLines(t, file, got.String(), string(want))
+	})
 }
 
 // compareLines reports the first line in which got differs from want.
@@ -299,6 +317,12 @@ func TestConfigErrors(t *testing.T) {
 		{"Serial[0]", func(c *Config) { c.Serial[0].Size = 0 }},
 		{"Serial[0].IRQ", func(c *Config) { c.Serial[0].IRQ = 16 }},
 		{"RTCPort", func(c *Config) { c.RTCPort = 0xffff }},
+		{"PCI.ECAM", func(c *Config) { c.PCI.ECAM = 0xe0080000 }},
+		{"PCI.ECAM", func(c *Config) { c.PCI.ECAM = 1 << 32 }},
+		{"PCI.Memory", func(c *Config) { c.PCI.Memory.Size = 0 }},
+		{"PCI.Memory", func(c *Config) { c.PCI.Memory.Base = 1<<64 - 1 }},
+		{"PCI.Ports", func(c *Config) { c.PCI.Ports.Size++ }},
+		{"PCI.Ports", func(c *Config) { c.PCI.Ports.Size = 0x10000 }},
 		{"VirtioMMIO has", func(c *Config) { c.VirtioMMIO = make([]MMIO, maxVirtio+1) }},
 		{"VirtioMMIO[0]", func(c *Config) { c.VirtioMMIO[0].Size = 0 }},
 		{"VirtioMMIO[0]", func(c *Config) { c.VirtioMMIO[0].Base = 1<<32 - 0xfff }},
@@ -307,6 +331,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c := testConfig(1, 1)
+		c.PCI = pciConfig(1).PCI
 		tt.spoil(&c)
 		tables, err := Build(c)
 		if err == nil || !strings.Contains(err.Error(), tt.field) || tables != nil {

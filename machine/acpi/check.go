@@ -98,6 +98,9 @@ func (c *Config) checkDevices(f *faults) {
 	if c.RTCPort != 0 {
 		f.checkPorts("RTCPort", c.RTCPort, rtcSize)
 	}
+	if c.PCI != nil {
+		f.checkPCI(c.PCI)
+	}
 	if n := len(c.VirtioMMIO); n > maxVirtio {
 		f.addf("VirtioMMIO has %d devices: want at most %d", n, maxVirtio)
 	}

@@ -31,6 +31,9 @@ func dsdt(c *Config) []byte {
 	if c.RTCPort != 0 {
 		devices = append(devices, clockDevice(c.RTCPort)...)
 	}
+	if c.PCI != nil {
+		devices = append(devices, pciDevice(c.PCI)...)
+	}
 	for i, m := range c.VirtioMMIO {
 		devices = append(devices, virtioDevice(i, m)...)
 	}

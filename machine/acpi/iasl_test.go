@@ -30,7 +30,7 @@ func acpica(t *testing.T, tool string, args ...string) string {
 func TestIASL(t *testing.T) {
 	large := testConfig(300, 64)
 	large.Serial = append(large.Serial, Serial{Port: 0x2f8, Size: 8, IRQ: 3})
-	for _, c := range []Config{testConfig(1, 0), testConfig(16, 4), large} {
+	for _, c := range []Config{testConfig(1, 0), testConfig(16, 4), pciConfig(2), large} {
 		t.Run(fmt.Sprintf("%dcpu-%dvirtio", len(c.APICIDs), len(c.VirtioMMIO)), func(t *testing.T) {
 			for _, table := range follow(t, c, mustBuild(t, c)) {
 				if table.name == "RSDP" {
@@ -87,6 +87,7 @@ func anonymous(table foundTable) []byte {
 // acpiexec runs ACPICA's interpreter, so it loads the DSDT as Linux does.
 func TestACPIExec(t *testing.T) {
 	c := testConfig(2, 2)
+	c.PCI = pciConfig(2).PCI
 	dsdt := follow(t, c, mustBuild(t, c))[4]
 	aml := filepath.Join(t.TempDir(), "dsdt.aml")
 	if err := os.WriteFile(aml, dsdt.data, 0o666); err != nil {
@@ -98,6 +99,7 @@ func TestACPIExec(t *testing.T) {
 	}{
 		{`evaluate \_S5`, []string{"Contains 4 Elements", "[Integer] = 0000000000000005"}},
 		{`resources \_SB.COM1`, []string{"I/O Resource", "03F8", "IRQ Resource"}},
+		{`resources \_SB.PCI0`, []string{"WORD Address Space", "Bus Number Range", "0CF8", "DWORD Address Space", "CFFFFFFF"}},
 		{`resources \_SB.V001`, []string{"D0001000", "00001000", "Extended IRQ", "Edge", "ActiveHigh", "Exclusive"}},
 	}
 	for _, tt := range tests {

@@ -65,3 +65,46 @@ func gsiEdge(gsi uint32) []byte {
 		InterruptList uint32
 	}{tagExtendedIRQ, 6, consumer | edge, 1, gsi})
 }
+
+// Resource types of address space descriptors (6.4.3.5).
+const (
+	windowMemory = 0
+	windowIO     = 1
+	windowBus    = 2
+)
+
+const (
+	tagWordSpace  = 0x88
+	tagDWordSpace = 0x87
+
+	// General flags: this device passes the range on to others (producer), decodes all of it, and
+	// it can neither be moved nor grow.
+	windowFixed = 1<<2 | 1<<3
+)
+
+// wordWindow describes a range of bus numbers or of ports that a bridge passes on: WordBusNumber or WordIO
+// (ResourceProducer, MinFixed, MaxFixed, PosDecode, ...) (6.4.3.5.3).
+func wordWindow(space uint8, base, size uint16) []byte {
+	var flags uint8
+	if space == windowIO {
+		flags = 0b11 // the entire range, ISA addresses and others
+	}
+	return encode(struct {
+		Tag                                               uint8
+		Length                                            uint16
+		Space, General, Flags                             uint8
+		Granularity, Minimum, Maximum, Translation, Count uint16
+	}{tagWordSpace, 13, space, windowFixed, flags, 0, base, base + (size - 1), 0, size})
+}
+
+// dwordMemoryWindow describes memory that a bridge passes on: DWordMemory (ResourceProducer, PosDecode, MinFixed,
+// MaxFixed, NonCacheable, ReadWrite, ...) (6.4.3.5.2).
+func dwordMemoryWindow(base, size uint32) []byte {
+	const readWrite = 1 << 0
+	return encode(struct {
+		Tag                                               uint8
+		Length                                            uint16
+		Space, General, Flags                             uint8
+		Granularity, Minimum, Maximum, Translation, Count uint32
+	}{tagDWordSpace, 23, windowMemory, windowFixed, readWrite, 0, base, base + (size - 1), 0, size})
+}
