@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"govmm/bootimage"
+	"govmm/devices/pci"
 	"govmm/devices/pm"
 	"govmm/machine/memory"
 )
@@ -22,7 +23,9 @@ import (
 //	0x000e_0000  ACPI tables, RSDP first, to 1 MiB (reserved in E820)
 //	0x0010_0000  RAM, the kernel, the initrd
 //	0xc000_0000  the hole: no RAM from here to 4 GiB
+//	0xc000_0000  registers of PCI devices, 256 MiB
 //	0xd000_0000  virtio-mmio devices, one page each
+//	0xe000_0000  configuration spaces of PCI bus 0, 1 MiB (ECAM; reserved in E820)
 //	0xfec0_0000  I/O APIC, 0xfee0_0000 local APICs
 //	0xfffb_c000  pages that KVM needs on Intel hosts
 //	0x1_0000_0000  the rest of RAM
@@ -38,7 +41,10 @@ const (
 	holeStart = 0xc000_0000
 	holeEnd   = 0x1_0000_0000
 
+	pciMemoryBase  = 0xc000_0000
+	pciMemorySize  = 0x1000_0000
 	virtioMMIOBase = 0xd000_0000
+	ecamBase       = 0xe000_0000
 	ioapicAddr     = 0xfec0_0000
 	localAPICAddr  = 0xfee0_0000
 
@@ -60,6 +66,9 @@ const (
 	pm1EventPort   = 0x600
 	pm1ControlPort = 0x604
 	resetPort      = pm.ResetPort
+	pciConfigPort  = 0xcf8
+	pciPortsBase   = 0x1000 // of registers of PCI devices, up to the last port
+	pciPortsSize   = 0xf000
 )
 
 // MarkPort is the I/O port at which a machine with a Timeline takes marks from its guest: a byte of 1
@@ -99,6 +108,7 @@ func e820(ram []memory.Range) ([]bootimage.MemoryRange, error) {
 		{Addr: conventionalEnd, Size: 0xa0000 - conventionalEnd, Type: bootimage.Reserved},
 		{Addr: acpiBase, Size: acpiLimit - acpiBase, Type: bootimage.Reserved},
 		{Addr: highRAM, Size: ram[0].Size - highRAM, Type: bootimage.RAM},
+		{Addr: ecamBase, Size: pci.ECAMSize, Type: bootimage.Reserved},
 		{Addr: identityMapAddr, Size: kvmPagesEnd - identityMapAddr, Type: bootimage.Reserved},
 	}
 	for _, r := range ram[1:] {

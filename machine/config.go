@@ -9,6 +9,7 @@ import (
 
 	"govmm/bootimage"
 	"govmm/bootimage/kernelcache"
+	"govmm/devices/pci"
 	"govmm/devices/virtio"
 )
 
@@ -66,6 +67,9 @@ type Config struct {
 	// Devices are the machine's virtio devices in the order in which the guest
 	// is to find them. The machine runs them but does not close what is behind them.
 	Devices []virtio.Device
+
+	// Transport says how the guest reaches them.
+	Transport Transport
 
 	// DebugExit adds the isa-debug-exit port 0xf4.
 	DebugExit bool
@@ -127,8 +131,13 @@ func (c *Config) Validate() error {
 	if len(c.Kernel) == 0 && c.Image == nil {
 		fault("Kernel", "there is none")
 	}
-	if n := len(c.Devices); n > len(virtioGSIs) {
-		fault("Devices", "%d are too many, there are interrupt lines for %d", n, len(virtioGSIs))
+	switch n := len(c.Devices); {
+	case c.Transport == PCI && n > maxPCIDevices:
+		fault("Devices", "%d are too many, there are PCI slots for %d", n, maxPCIDevices)
+	case c.Transport == MMIO && n > len(virtioGSIs):
+		fault("Devices", "%d are too many, there are interrupt lines for %d with the transport mmio", n, len(virtioGSIs))
+	case c.Transport != PCI && c.Transport != MMIO:
+		fault("Transport", "%d is none", c.Transport)
 	}
 	for i, d := range c.Devices {
 		if d == nil {
@@ -140,6 +149,19 @@ func (c *Config) Validate() error {
 	}
 	return e
 }
+
+// A Transport is a way in which a guest reaches its virtio devices.
+type Transport int
+
+const (
+	// PCI is what every kernel of a distribution has, with interrupts of their own for each queue (virtio 1.2, 4.1).
+	PCI Transport = iota
+	// MMIO is for small kernels without PCI: one page of registers and one interrupt line for each device (4.2).
+	MMIO
+)
+
+// maxPCIDevices is the number of slots without the host bridge's.
+const maxPCIDevices = pci.Slots - 1
 
 const pageSize = 4096
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"govmm/devices/virtio"
+	"govmm/devices/virtio/rng"
 )
 
 func TestValidate(t *testing.T) {
@@ -24,7 +25,9 @@ func TestValidate(t *testing.T) {
 		{"negative CPUs", Config{Kernel: kernel, CPUs: -1}, []string{"CPUs"}},
 		{"many CPUs", Config{Kernel: kernel, CPUs: 10000}, []string{"CPUs"}},
 		{"nil device", Config{Kernel: kernel, Devices: []virtio.Device{nil}}, []string{"Devices"}},
-		{"everything", Config{Memory: 1, CPUs: -1, Devices: make([]virtio.Device, 17)}, []string{"Memory", "CPUs", "Kernel", "Devices"}},
+		{"many devices", Config{Kernel: kernel, Transport: MMIO, Devices: slices.Repeat([]virtio.Device{rng.New(rng.Config{})}, 17)}, []string{"Devices"}},
+		{"no transport", Config{Kernel: kernel, Transport: 2}, []string{"Transport"}},
+		{"everything", Config{Memory: 1, CPUs: -1, Devices: make([]virtio.Device, 32)}, []string{"Memory", "CPUs", "Kernel", "Devices"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.cfg.Validate()

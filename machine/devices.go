@@ -1,22 +1,17 @@
 package machine
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"govmm/devices"
 	"govmm/devices/cmos"
 	"govmm/devices/debugexit"
-	"govmm/devices/eventfd"
 	"govmm/devices/i8042"
 	"govmm/devices/markport"
 	"govmm/devices/pm"
 	"govmm/devices/serial"
-	"govmm/devices/virtio"
-	"govmm/devices/virtio/virtiommio"
 	"govmm/kvm"
 )
 
@@ -45,8 +40,12 @@ func (m *Machine) addDevices() error {
 	if err := m.addPlatform(); err != nil {
 		return err
 	}
+	add := m.addVirtioMMIO
+	if m.cfg.Transport == PCI {
+		add = m.addVirtioPCI
+	}
 	for i, d := range m.cfg.Devices {
-		if err := m.addVirtio(i, d); err != nil {
+		if err := add(i, d); err != nil {
 			return fmt.Errorf("virtio device %d: %w", i, err)
 		}
 	}
@@ -73,7 +72,15 @@ func (m *Machine) addPlatform() error {
 		{rtcPort, 2, "cmos", cmos.New(cmos.Config{Now: time.Now})},
 		{pm1EventPort, pm.EventPorts, "pm1 event", power.Event()},
 		{pm1ControlPort, pm.ControlPorts, "pm1 control", power.Control()},
-		{resetPort, 1, "reset", pm.NewResetRegister(reset)},
+	}
+	resetRegister := pm.NewResetRegister(reset)
+	if m.cfg.Transport == PCI {
+		// PCI's configuration ports are all around the register's.
+		if err := m.addPCI(resetRegister); err != nil {
+			return err
+		}
+	} else if err := m.pio.Add(resetPort, 1, "reset", resetRegister); err != nil {
+		return err
 	}
 	for _, p := range ports {
 		if err := m.pio.Add(p.base, p.size, p.name, p.handler); err != nil {
@@ -90,50 +97,4 @@ func (m *Machine) addPlatform() error {
 	}
 	port := debugexit.New(func(v uint32) { m.end(Outcome{Reason: DebugExit, Code: v}, nil) })
 	return m.pio.Add(debugExitPort, 4, "debug exit", port)
-}
-
-// addVirtio puts device number i behind a virtio-mmio transport: its interrupt is
-// an irqfd, its doorbells are ioeventfds, so neither needs the vCPU's thread.
-func (m *Machine) addVirtio(i int, dev virtio.Device) error {
-	irq, err := eventfd.New()
-	if err != nil {
-		return err
-	}
-	m.onClose(irq.Close)
-	if err := m.vm.AssignIRQFD(irq.FD(), virtioGSIs[i]); err != nil {
-		return err
-	}
-	t, err := virtiommio.New(virtiommio.Config{Device: dev, Memory: m.ram, IRQ: irq, Log: m.log})
-	if err != nil {
-		return err
-	}
-	m.transports = append(m.transports, t)
-	m.onClose(func() error {
-		if err := t.Close(); !errors.Is(err, os.ErrClosed) {
-			return err
-		}
-		return nil // by Run, which saw what it gave
-	})
-	base := virtioAddr(i)
-	if err := m.mmio.Add(base, virtiommio.RegionSize, fmt.Sprintf("virtio%d", i), t); err != nil {
-		return err
-	}
-	for _, d := range t.Doorbells() {
-		bell := kvm.IOEventFD{FD: d.Event.FD(), Addr: base + d.Offset, Len: uint32(d.Size), Match: true, Value: d.Value}
-		if err := m.vm.AssignIOEventFD(bell); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func virtioAddr(i int) uint64 { return virtioMMIOBase + uint64(i)*virtiommio.RegionSize }
-
-// stopTransports ends the virtio devices and waits for their requests.
-func (m *Machine) stopTransports() {
-	for i, t := range m.transports {
-		if err := t.Close(); err != nil {
-			m.log.Warn("virtio device did not stop cleanly", "device", i, "err", err)
-		}
-	}
 }

@@ -126,6 +126,10 @@ func (m *Machine) acpiConfig() acpi.Config {
 	for id := range m.cfg.cpus() {
 		c.APICIDs = append(c.APICIDs, uint32(id))
 	}
+	if m.cfg.Transport == PCI {
+		c.PCI = &acpi.PCI{ECAM: ecamBase, Memory: acpi.Window(pciMemory), Ports: acpi.Window(pciPorts)}
+		return c
+	}
 	for i := range m.cfg.Devices {
 		c.VirtioMMIO = append(c.VirtioMMIO, acpi.MMIO{Base: virtioAddr(i), Size: 0x1000, GSI: virtioGSIs[i]})
 	}

@@ -8,8 +8,9 @@ import (
 	"sync"
 
 	"govmm/devices"
+	"govmm/devices/eventfd"
+	"govmm/devices/pci"
 	"govmm/devices/serial"
-	"govmm/devices/virtio/virtiommio"
 	"govmm/kvm"
 	"govmm/machine/memory"
 )
@@ -27,7 +28,9 @@ type Machine struct {
 
 	pio, mmio  *devices.Bus
 	uart       *serial.UART
-	transports []*virtiommio.Transport
+	msis       *msiRouter
+	pci        *pci.Root // nil if devices are reached otherwise
+	transports []transport
 	closers    []func() error // run last to first by Close
 
 	first         bootState
@@ -42,6 +45,7 @@ type Machine struct {
 	outcome Outcome
 	err     error
 	closed  bool
+	events  []*eventfd.Event // irqfds that vCPUs opened
 }
 
 // New makes a machine and loads the kernel into it. Nothing runs yet. It fails with

@@ -9,7 +9,9 @@ func RequiredCaps() []kvm.Cap {
 		kvm.CapUserMemory,         // guest RAM is our mapping
 		kvm.CapIRQChip,            // interrupt controllers in the kernel
 		kvm.CapIRQFD,              // virtio interrupts
+		kvm.CapIRQRouting,         // message-signalled interrupts
 		kvm.CapIOEventFD,          // virtio doorbells
+		kvm.CapIOEventFDAnyLength, // and those that KVM need not decode an instruction for
 		kvm.CapSetTSSAddr,         // Intel hosts cannot enter real mode without
 		kvm.CapSetIdentityMapAddr, // nor without this
 		kvm.CapExtCPUID,           // KVM_GET_SUPPORTED_CPUID

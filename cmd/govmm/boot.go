@@ -25,6 +25,7 @@ type bootFlags struct {
 	cmdline   string
 	disks     []string
 	debugExit bool
+	transport transport
 	direct    direct
 	timing    timing
 	verbose   bool
@@ -68,10 +69,12 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
 	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
+	flags.Var(&f.transport, "transport", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI")
 	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
 	// The only error is that there is no such flag.
+	_ = c.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"pci", "mmio"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("direct", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
@@ -100,7 +103,7 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 	}
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus,
-		Direct: machine.Direct(f.direct), Cache: kernelCache(), Timeline: f.timing.start(),
+		Transport: machine.Transport(f.transport), Direct: machine.Direct(f.direct), Cache: kernelCache(), Timeline: f.timing.start(),
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
 		PIT: f.debugExit, // the kernels that use the port were written for that timer
 	}

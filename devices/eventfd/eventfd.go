@@ -27,10 +27,10 @@ type Event struct {
 	// mu keeps the descriptor from being closed, and its number from being
 	// reused, during a Signal. It is never held across anything that blocks.
 	mu      sync.RWMutex
-	fd      int // -1 when closed
-	file    *os.File
-	add     [8]byte // what Signal writes: the number one in host byte order
-	counter [8]byte // what Wait reads into
+	fd      int      // -1 when closed
+	file    *os.File // nil if nobody here waits
+	add     [8]byte  // what Signal writes: the number one in host byte order
+	counter [8]byte  // what Wait reads into
 }
 
 // New returns an Event whose counter is zero. The caller closes it.
@@ -48,6 +48,18 @@ func New() (*Event, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	e := &Event{fd: fd, file: file}
+	binary.NativeEndian.PutUint64(e.add[:], 1)
+	return e, nil
+}
+
+// NewSource returns an Event that is only signalled from here: the kernel waits for it, as KVM does for an irqfd. Wait is
+// not to be called. It is not in the runtime's poller, which its signals would wake for nothing.
+func NewSource() (*Event, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	e := &Event{fd: fd}
 	binary.NativeEndian.PutUint64(e.add[:], 1)
 	return e, nil
 }
@@ -110,11 +122,14 @@ func (e *Event) FD() int {
 // returns os.ErrClosed.
 func (e *Event) Close() error {
 	e.mu.Lock()
-	closed := e.fd < 0
+	fd := e.fd
 	e.fd = -1
 	e.mu.Unlock()
-	if closed {
+	switch {
+	case fd < 0:
 		return os.ErrClosed
+	case e.file == nil:
+		return os.NewSyscallError("close eventfd", unix.Close(fd))
 	}
 	return e.file.Close()
 }

@@ -31,7 +31,7 @@ import (
 // defaultModules are what guests of this project need of a kernel that has everything in modules. Kernels differ
 // in which of these exist.
 var defaultModules = []string{
-	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng",
+	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_balloon", "virtio_console",
 	"af_packet", // for DHCP
 	// ext4 asks for crc32c by an alias.
 	"crc32c_generic", "ext4",

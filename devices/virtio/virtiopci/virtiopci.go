@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"govmm/devices/eventfd"
 	"govmm/devices/pci"
 	"govmm/devices/virtio"
 )
@@ -58,10 +59,10 @@ type Config struct {
 	// Vectors makes the interrupts: one for each queue, and one before them for changes of the configuration.
 	Vectors func(n int) []pci.Vector
 
-	// WatchDoorbell, if set, is told where a doorbell has come to be (on), or is no more. A virtual machine monitor
-	// lets the kernel watch the address; without that, or when it fails, writes reach the transport, which does the same.
-	// It is called with one doorbell at a time.
-	WatchDoorbell func(space pci.Space, d virtio.Doorbell, on bool) error
+	// WatchDoorbell, if set, is told that a doorbell has come to be at an address (on), or is no more. Every write of two bytes
+	// there is to signal the event. A virtual machine monitor lets the kernel watch the address; without that, or when it fails,
+	// writes reach the transport, which does the same. It is called with one doorbell at a time.
+	WatchDoorbell func(space pci.Space, addr uint64, event *eventfd.Event, on bool) error
 
 	Log *slog.Logger // nil is silent
 }
@@ -126,14 +127,13 @@ func (t *Transport) Resume() error { return t.controller.Resume() }
 // closes the doorbells' events. A second Close returns os.ErrClosed.
 func (t *Transport) Close() error { return t.controller.Close() }
 
-// watch tells the monitor of the doorbells at addr, as many as there is room for in size bytes.
+// watch tells the monitor of the doorbells from addr on.
 func (t *Transport) watch(space pci.Space, addr uint64, on bool) {
 	if t.cfg.WatchDoorbell == nil {
 		return
 	}
 	for i := range t.controller.NumQueues() {
-		d := virtio.Doorbell{Offset: addr + uint64(i)*doorbellStride, Size: 2, Queue: i, Event: t.controller.Event(i)}
-		if err := t.cfg.WatchDoorbell(space, d, on); err != nil {
+		if err := t.cfg.WatchDoorbell(space, addr+uint64(i)*doorbellStride, t.controller.Event(i), on); err != nil {
 			t.interrupt.complain("doorbell is not watched by the kernel", err)
 		}
 	}
