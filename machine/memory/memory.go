@@ -7,7 +7,7 @@
 // [Layout] splits the RAM around the hole below 4 GiB that a PC keeps for
 // memory-mapped devices. [New] maps private anonymous host memory for the
 // ranges. The mapping is lazy: a page costs host memory from its first touch
-// on, so a guest with 1 GiB of RAM costs what it uses. [Memory.Regions] is what
+// on, so a guest with 1 GiB of RAM costs what it uses, and [Memory.Discard] gives it back. [Memory.Regions] is what
 // the machine registers with KVM; everything else (device models, boot loaders,
 // snapshots) goes through the checked accessors and never sees a region whole.
 //
