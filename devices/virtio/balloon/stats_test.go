@@ -81,6 +81,15 @@ func TestStats(t *testing.T) {
 	}
 }
 
+// TestStatsUnasked holds that a buffer without a question is no answer.
+func TestStatsUnasked(t *testing.T) {
+	v := &newDevice(t, Config{}).stats
+	v.receive(entry(uint16(StatFree), 1))
+	if v.last.Known != 0 {
+		t.Errorf("statistics %+v", v.last)
+	}
+}
+
 // TestStatsAcrossPause holds that the buffer outlives a pause, that its old values are no answer, and that an
 // answer that comes during a pause is one.
 func TestStatsAcrossPause(t *testing.T) {

@@ -66,16 +66,30 @@ type guest struct {
 	t         testing.TB
 	device    *Device
 	transport *virtiommio.Transport
+	ram       *watched
 	rang      chan struct{}
+}
+
+// A watched memory calls write, if set, with each address that the device is to write to.
+type watched struct {
+	*virtiotest.Memory
+	write func(addr uint64)
+}
+
+func (w *watched) WriteSlice(addr, n uint64) ([]byte, error) {
+	if w.write != nil {
+		w.write(addr)
+	}
+	return w.Memory.WriteSlice(addr, n)
 }
 
 // newGuest makes a guest whose driver has started.
 func newGuest(t testing.TB, cfg Config) *guest {
 	t.Helper()
 	mem, irq := virtiotest.NewMemory(0x10000, 4<<20), virtiotest.NewIRQ()
-	g := &guest{t: t, device: New(cfg), rang: make(chan struct{}, 1)}
+	g := &guest{t: t, device: New(cfg), ram: &watched{Memory: mem}, rang: make(chan struct{}, 1)}
 	var err error
-	g.transport, err = virtiommio.New(virtiommio.Config{Device: g.device, Memory: mem, IRQ: bell{irq, g.rang}})
+	g.transport, err = virtiommio.New(virtiommio.Config{Device: g.device, Memory: g.ram, IRQ: bell{irq, g.rang}})
 	if err != nil {
 		t.Fatal(err)
 	}

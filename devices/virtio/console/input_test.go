@@ -146,6 +146,30 @@ func TestReceiveCancelled(t *testing.T) {
 	}
 }
 
+// TestReceiveCancelledAtTheLastMoment holds that a buffer stays the guest's when the input is withdrawn while the device
+// takes it.
+func TestReceiveCancelledAtTheLastMoment(t *testing.T) {
+	g := newGuest(t, Config{})
+	addr := g.give(100)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan struct{})
+	g.ram.write = func(a uint64) {
+		if a == addr {
+			cancel()
+			<-returned
+		}
+	}
+	if n, err := g.device.Receive(ctx, []byte("gone")); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Receive: %d, %v", n, err)
+	}
+	close(returned)
+	done := g.receive(t.Context(), "next")
+	if got := g.take(addr); got != "next" {
+		t.Errorf("received %q", got)
+	}
+	<-done
+}
+
 // TestReceiveAcrossPauses holds that no byte is lost or doubled.
 func TestReceiveAcrossPauses(t *testing.T) {
 	g := newGuest(t, Config{})
