@@ -73,8 +73,10 @@ type Discarder interface {
 	Discard(window []byte) error
 }
 
-// Config says what a Device is made of. Memory is required.
+// Config says what a Device is made of. The zero value is ready.
 type Config struct {
+	// Memory is where discarded pages go. Nil means the memory of the machine that the device is in, the Memory of
+	// the virtio.Session, which must be a Discarder then.
 	Memory Discarder
 
 	// Log takes what the guest or the host does wrong, one line of each kind in ten seconds. Nil is silent.
@@ -83,7 +85,8 @@ type Config struct {
 
 // A Device is a virtio.Device. Its methods may be called from any number of goroutines.
 type Device struct {
-	memory  Discarder
+	memory  Discarder // as configured
+	discard Discarder // of the session
 	log     *slog.Logger
 	outside virtio.RateLimit // pages that are not RAM
 	failed  virtio.RateLimit // the host's failures
@@ -102,16 +105,13 @@ type Device struct {
 }
 
 // New returns a device with an empty balloon.
-func New(c Config) (*Device, error) {
-	if c.Memory == nil {
-		return nil, fmt.Errorf("virtio balloon: Memory is required")
-	}
+func New(c Config) *Device {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Device{memory: c.Memory, log: c.Log, target: make(chan struct{}, 1)}
+	d := &Device{memory: c.Memory, discard: c.Memory, log: c.Log, target: make(chan struct{}, 1)}
 	d.stats.ask = make(chan struct{}, 1)
-	return d, nil
+	return d
 }
 
 // Type implements virtio.Device.

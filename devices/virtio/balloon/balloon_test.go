@@ -35,11 +35,7 @@ func newDevice(t testing.TB, cfg Config) *Device {
 	if cfg.Memory == nil {
 		cfg.Memory = new(discards)
 	}
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return New(cfg)
 }
 
 // request is for the queues that every driver has: an array of two pages.
@@ -90,6 +86,8 @@ type split struct {
 	ram *memory.Memory
 }
 
+func (s split) Discard(window []byte) error { return s.ram.Discard(window) }
+
 func (s split) ReadSlice(addr, n uint64) ([]byte, error) { return s.WriteSlice(addr, n) }
 
 func (s split) WriteSlice(addr, n uint64) ([]byte, error) {
@@ -107,7 +105,7 @@ func newGuest(t *testing.T) *guest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ram.Close() })
-	g := &guest{t: t, ram: ram, device: newDevice(t, Config{Memory: ram}), rang: make(chan struct{}, 1)}
+	g := &guest{t: t, ram: ram, device: New(Config{}), rang: make(chan struct{}, 1)}
 	mem, irq := virtiotest.NewMemory(0x10000, 1<<20), virtiotest.NewIRQ()
 	g.transport, err = virtiommio.New(virtiommio.Config{Device: g.device, Memory: split{mem, ram}, IRQ: bell{irq, g.rang}})
 	if err != nil {
@@ -360,8 +358,16 @@ func TestHostFails(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
-	if _, err := New(Config{}); err == nil {
-		t.Error("no memory is accepted")
+// TestMemoryCannotDiscard holds that the driver learns of a machine that cannot give memory back.
+func TestMemoryCannotDiscard(t *testing.T) {
+	mem, irq := virtiotest.NewMemory(0x10000, 1<<20), virtiotest.NewIRQ()
+	transport, err := virtiommio.New(virtiommio.Config{Device: New(Config{}), Memory: mem, IRQ: irq})
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { transport.Close() })
+	d := virtiotest.NewDriver(t, transport, mem, irq)
+	d.Negotiate(virtio.FeatureVersion1)
+	d.AddStatus(virtio.StatusDriverOK)
+	d.AwaitNeedsReset()
 }

@@ -59,6 +59,6 @@ func BenchmarkReport(b *testing.B) {
 		b.StopTimer()
 		touch(data)
 		b.StartTimer()
-		f.device.discard(data)
+		f.device.giveBack(data)
 	}
 }

@@ -79,7 +79,7 @@ func (d *Device) discardPages(pfns []uint32, memory virtio.Memory) {
 func (d *Device) discardRun(first, pages uint64, memory virtio.Memory) {
 	window, err := memory.WriteSlice(first<<pageShift, pages<<pageShift)
 	if err == nil {
-		d.discard(window)
+		d.giveBack(window)
 		return
 	}
 	if pages > 1 {

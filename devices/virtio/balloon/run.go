@@ -2,6 +2,7 @@ package balloon
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,6 +12,12 @@ import (
 // Run implements virtio.Device. Each queue that the driver uses has a goroutine, which sleeps until the guest
 // or the host wants something of it.
 func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
+	if d.memory == nil {
+		var ok bool
+		if d.discard, ok = s.Memory.(Discarder); !ok {
+			return fmt.Errorf("virtio balloon: %T cannot give memory back", s.Memory)
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.stats.begin(s != d.session, s.Features&featureStats != 0)
@@ -76,15 +83,15 @@ func (d *Device) report(ctx context.Context, q *virtio.Queue) error {
 		// Only the part that the device may write: a driver that makes pages readable cannot mean them to
 		// change. Nothing was written, so the length is 0, as Linux expects.
 		for _, window := range c.Writable() {
-			d.discard(window)
+			d.giveBack(window)
 		}
 		q.Push(c, 0)
 	}
 }
 
-// discard gives window back to the host.
-func (d *Device) discard(window []byte) {
-	if err := d.memory.Discard(window); err != nil {
+// giveBack gives window back to the host.
+func (d *Device) giveBack(window []byte) {
+	if err := d.discard.Discard(window); err != nil {
 		if n, ok := d.failed.Allow(time.Now()); ok {
 			d.log.Error("virtio balloon: memory was not given back", "err", err, "suppressed", n)
 		}
