@@ -88,7 +88,7 @@ func TestBadInput(t *testing.T) {
 		{"disk without a path", run("-d", ",ro", "kernel"), "PATH,ro", ""},
 		{"disk with an unknown option", run("-d", "disk.img,rw", "kernel"), `option "rw" is not known; there is ro`, ""},
 		{"disk not to be written", run("-d", "ro.img", "kernel"), `open it with ",ro"`, unprivileged()},
-		{"many disks", append(slices.Repeat(run("-d", "disk.img,ro"), 32), "kernel"), "32 are too many", ""},
+		{"many disks", append(slices.Repeat(run("-d", "disk.img,ro"), 32), "kernel"), "are too many, there are PCI slots for 31", ""},
 
 		{"unknown flag", run("--frob", "kernel"), "--frob; see govmm boot --help", ""},
 		{"unknown short flag", run("-x", "kernel"), "'x' in -x; see govmm boot --help", ""},

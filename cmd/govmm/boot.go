@@ -24,6 +24,7 @@ type bootFlags struct {
 	appended  string
 	cmdline   string
 	disks     []string
+	devices   deviceFlags
 	debugExit bool
 	transport transport
 	direct    direct
@@ -59,6 +60,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 			if len(args) == 2 {
 				f.initrd = args[1]
 			}
+			f.devices.hasBalloon = c.Flags().Changed("balloon")
 			return f.run(c.Flags().Changed("cmdline"))
 		},
 	}
@@ -68,12 +70,17 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.StringVarP(&f.appended, "append", "a", "", "`words` to add to the kernel's command line ("+machine.DefaultCmdline+")")
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
 	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
+	flags.Var(&f.devices.balloon, "balloon", "give the guest a memory balloon, by which memory that it frees goes back to the host; with `SIZE` ask it to do without that much")
+	flags.Lookup("balloon").NoOptDefVal = "0"
+	flags.BoolVar(&f.devices.rng, "rng", true, "give the guest random numbers of the host's")
+	flags.Var(&f.devices.console, "console", "what standard input and output are joined with: the serial port, or a virtio console (hvc0), which follows the terminal's size")
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
 	flags.Var(&f.transport, "transport", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI")
 	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
 	// The only error is that there is no such flag.
+	_ = c.RegisterFlagCompletionFunc("console", cobra.FixedCompletions([]string{"serial", "virtio"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"pci", "mmio"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("direct", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
@@ -82,7 +89,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 
 // kernelCmdline is the command line that the flags make.
 func (f *bootFlags) kernelCmdline(replaced bool) string {
-	line := machine.DefaultCmdline
+	line := f.devices.console.cmdline()
 	if replaced {
 		line = f.cmdline
 	}
@@ -134,12 +141,21 @@ func (f *bootFlags) run(replaced bool) error {
 	if cfg.Devices, err = blockDevices(disks, cfg.Log); err != nil {
 		return err
 	}
+	single, err := f.devices.single(cfg.Memory, cfg.Log)
+	if err != nil {
+		return err
+	}
+	cfg.Devices = append(cfg.Devices, single...)
 	out, err := newOutput(ctx, os.Stdout, end)
 	if err != nil {
 		return err
 	}
 	defer out.close()
-	cfg.Console = out
+	cfg.Console = out // of a guest with another console too: its kernel may have something to say before that works
+	hvc := newConsole(out, cfg.Log)
+	if f.devices.console == virtioConsole {
+		cfg.Devices = append(cfg.Devices, hvc)
+	}
 	m, err := f.newMachine(cfg)
 	if err != nil {
 		return err
@@ -148,7 +164,12 @@ func (f *bootFlags) run(replaced bool) error {
 
 	con := openConsole(end, cfg.Log)
 	defer con.restore()
-	if err := con.start(ctx, m.WriteConsole); err != nil {
+	send := m.WriteConsole
+	if f.devices.console == virtioConsole {
+		send = hvc.Receive
+		followSize(ctx, hvc)
+	}
+	if err := con.start(ctx, send); err != nil {
 		return err
 	}
 	outcome, err := m.Run(ctx)
