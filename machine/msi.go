@@ -85,7 +85,7 @@ func (v *msiVector) SetMessage(msg pci.Message) error {
 	if err := v.router.route(v, msg); err != nil || v.event != nil {
 		return err
 	}
-	e, err := eventfd.NewSource()
+	e, err := eventfd.New()
 	if err != nil {
 		return err
 	}

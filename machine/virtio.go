@@ -71,7 +71,7 @@ func (m *Machine) watchDoorbell(space pci.Space, addr uint64, event *eventfd.Eve
 // addVirtioMMIO puts device number i behind a virtio-mmio transport: its interrupt is
 // an irqfd, its doorbells are ioeventfds, so neither needs the vCPU's thread.
 func (m *Machine) addVirtioMMIO(i int, dev virtio.Device) error {
-	irq, err := eventfd.NewSource()
+	irq, err := eventfd.New()
 	if err != nil {
 		return err
 	}
