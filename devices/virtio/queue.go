@@ -33,7 +33,7 @@ type QueueConfig struct {
 
 // A Queue is the device's side of one split virtqueue (2.7).
 //
-// Next, Pop and Unpop are for one goroutine at a time. Push is safe for
+// Next, Pop and Unpop are for one goroutine at a time. Push and PushAll are safe for
 // concurrent use, also with those, and in any order: requests may be served at
 // the same time and completed as they come.
 type Queue struct {
@@ -172,8 +172,8 @@ func (q *Queue) look() (bool, error) {
 
 // Unpop gives back the chain that Pop or Next returned last, unused: the next
 // call returns it again. A device that holds a chain until it has something
-// to put into it does so when Device.Run ends. Unpop panics if c is another
-// chain.
+// to put into it does so when Device.Run ends; of several chains, the last one
+// first. Unpop panics if c is another chain.
 func (q *Queue) Unpop(c *Chain) {
 	if c.queue != q || !c.inFlight || c.index != q.nextAvail-1 {
 		panic("virtio: Unpop of a chain that was not the last one popped")
@@ -186,28 +186,56 @@ func (q *Queue) Unpop(c *Chain) {
 // were written to the beginning of its writable part (2.7.8), and interrupts
 // the driver if it wants that. It panics if c is not in flight.
 func (q *Queue) Push(c *Chain, n uint32) {
-	n = uint32(min(uint64(n), c.capacity))
 	q.mu.Lock()
-	head := c.head
+	first := q.nextUsed
+	q.use(c, n)
+	q.publish(first)
+}
+
+// PushAll pushes chains at once, in their order, with written[i] as Push's n for
+// chains[i]. The driver sees all of them or none, as it must where several
+// buffers are one message, and is interrupted at most once. PushAll keeps
+// neither slice.
+func (q *Queue) PushAll(chains []*Chain, written []uint32) {
+	if len(chains) == 0 {
+		return
+	}
+	q.mu.Lock()
+	first := q.nextUsed
+	for i, c := range chains {
+		q.use(c, written[i])
+	}
+	q.publish(first)
+}
+
+// use puts c into the used ring, where the driver does not see it before
+// publish. It is called with mu held.
+func (q *Queue) use(c *Chain, n uint32) {
+	head, n := c.head, uint32(min(uint64(n), c.capacity))
 	// The chain counts as returned before the driver can see that it is, as
 	// the driver may make it available again at once.
 	q.release(c)
-	old := q.nextUsed
-	q.ring.putUsed(old, head, n)
+	q.ring.putUsed(q.nextUsed, head, n)
 	q.nextUsed++
+}
+
+// publish shows the driver the elements from index first on. It is called with
+// mu held, and unlocks it.
+func (q *Queue) publish(first uint16) {
 	q.ring.setUsed(q.flags, q.nextUsed)
-	wanted := q.interruptWanted(old)
+	wanted := q.interruptWanted(first)
 	q.mu.Unlock()
 	if wanted {
 		q.interrupts.Queue(q.index)
 	}
 }
 
-// interruptWanted reports whether the driver wants to hear of the element at
-// index used (2.7.7). It is called with mu held, after setUsed.
-func (q *Queue) interruptWanted(used uint16) bool {
+// interruptWanted reports whether the driver wants to hear of one of the elements
+// from index first to the last one (2.7.7). It is called with mu held, after
+// setUsed.
+func (q *Queue) interruptWanted(first uint16) bool {
 	if q.eventIdx {
-		return q.ring.usedEvent() == used
+		return q.ring.usedEvent()-first < q.nextUsed-first
 	}
 	return q.ring.availFlags()&availNoInterrupt == 0
 }
