@@ -51,6 +51,14 @@ type Backend interface {
 	Pair(i int) Pair
 }
 
+// A PairSelector is a Backend that has to know which pairs are in use: one with several, whose frames for the guest may come by
+// any of them.
+type PairSelector interface {
+	// UsePairs says that pairs 0 to n-1 are served from now on, and no others. The device calls it when it calls
+	// Start, and after it.
+	UsePairs(n int) error
+}
+
 // A Pair is the backend's side of a receive queue and a transmit queue. Send is for one goroutine at a
 // time, Receive and Wait are for another. None of them allocates on its usual way.
 //

@@ -1,0 +1,292 @@
+package netif
+
+import (
+	"context"
+	"testing"
+
+	"govmm/devices/eventfd"
+	"govmm/devices/virtio"
+	"govmm/devices/virtio/virtiotest"
+)
+
+type noInterrupts struct{}
+
+func (noInterrupts) Queue(int) {}
+func (noInterrupts) Config()   {}
+
+// A bench has one queue and no goroutines.
+type bench struct {
+	mem   *virtiotest.Memory
+	ring  *virtiotest.Ring
+	queue *virtio.Queue
+}
+
+func newBench(t testing.TB, size uint16) *bench {
+	t.Helper()
+	b := &bench{mem: virtiotest.NewMemory(0x10000, 1<<20)}
+	event, err := eventfd.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { event.Close() })
+	b.ring = virtiotest.NewRing(b.mem, size, false)
+	b.queue, err = virtio.NewQueue(virtio.QueueConfig{
+		MaxSize: size, Size: uint32(size), DescAddr: b.ring.Desc, AvailAddr: b.ring.Avail, UsedAddr: b.ring.Used,
+		Features: virtio.FeatureVersion1 | virtio.FeatureIndirectDesc, Memory: b.mem, Event: event, Interrupts: noInterrupts{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// session is one with the bench's queue as the receive queue.
+func (b *bench) session(features uint64) *virtio.Session {
+	return &virtio.Session{Features: features, Queues: []*virtio.Queue{b.queue}, Memory: b.mem}
+}
+
+// A sink is a Pair with the same frame again and again, which takes all that is sent.
+type sink struct {
+	frame []byte
+	sent  int
+}
+
+func (s *sink) Send(frame [][]byte) error { s.sent++; return nil }
+
+func (s *sink) Receive(buffer [][]byte) (int, error) {
+	rest := s.frame
+	for _, b := range buffer {
+		if rest = rest[copy(b, rest):]; len(rest) == 0 {
+			return len(s.frame), nil
+		}
+	}
+	return 0, ErrNoFrame
+}
+
+func (s *sink) Wait(ctx context.Context) error { return ctx.Err() }
+
+// publish makes n chains of one descriptor each available, which need not be reaped.
+func (b *bench) publish(n int, write bool) {
+	var flags uint16
+	if write {
+		flags = virtiotest.DescWrite
+	}
+	for i := range uint16(n) {
+		b.ring.SetDesc(b.ring.Desc, i, virtiotest.Desc{Addr: b.mem.Base() + 1<<19, Len: 1530, Flags: flags})
+	}
+}
+
+func TestTransmitDoesNotAllocate(t *testing.T) {
+	b, p := newBench(t, 64), &sink{}
+	tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue)
+	b.publish(64, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if n := testing.AllocsPerRun(100, func() {
+		for i := range uint16(40) {
+			b.ring.Publish(i)
+		}
+		for range 2 {
+			c, err := b.queue.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tr.burst(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}); n != 0 {
+		t.Errorf("40 frames allocate %v times", n)
+	}
+	if p.sent != 101*40 {
+		t.Errorf("%d frames", p.sent)
+	}
+}
+
+func TestReceiveDoesNotAllocate(t *testing.T) {
+	for name, features := range map[string]uint64{"one buffer": 0, "merged": featureMergeable | featureGuestChecksum | featureGuestTSO4} {
+		for _, room := range []int{64, 20} { // enough for the largest frame, and not enough
+			b, p := newBench(t, 64), &sink{frame: frame(0, 4000)}
+			if features == 0 {
+				p.frame = p.frame[:1500]
+			}
+			r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(features), guestOffloads(features))
+			b.publish(64, true)
+			ctx, cancel := context.WithCancel(t.Context())
+			next := uint16(0)
+			add := func(n int) {
+				for range n {
+					b.ring.Publish(next % 64)
+					next++
+				}
+			}
+			add(room)
+			if n := testing.AllocsPerRun(200, func() {
+				if err := r.gather(ctx, r.need); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.receive(ctx); err != nil {
+					t.Fatal(err)
+				}
+				add(len(r.written))
+			}); n != 0 {
+				t.Errorf("%s: a frame allocates %v times", name, n)
+			}
+			cancel()
+			r.held.unpop(b.queue)
+		}
+	}
+}
+
+// FuzzTransmit sends frames whose bytes and segments are the input's: three bytes say how long a frame is and how it is
+// split.
+func FuzzTransmit(f *testing.F) {
+	f.Add([]byte{60, 0, 12, 1, 0, 1, 255, 255, 90, 30, 17, 0})
+	f.Fuzz(func(t *testing.T, input []byte) {
+		b, p := newBench(t, 64), &bounded{t: t}
+		tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue)
+		want := 0
+		for n := 0; len(input) >= 3 && n < 20; n++ {
+			size, seg := int(input[0])|int(input[1])<<8, 2*int(input[2])+1
+			input = input[3:]
+			size += size / 8 // beyond the largest frame
+			if size/seg > 60 {
+				seg = size/60 + 1
+			}
+			if size >= HeaderSize+ethernetHeader && size <= HeaderSize+MaxFrame {
+				want++
+			}
+			bufs := cut(b.mem.Base()+1<<19, size, seg, false)
+			if len(bufs) == 0 {
+				continue
+			}
+			b.ring.AddIndirect(bufs...)
+			c, err := b.queue.Pop()
+			if c == nil || err != nil {
+				t.Fatalf("Pop: %v, %v", c, err)
+			}
+			if err := tr.burst(c); err != nil {
+				t.Fatal(err)
+			}
+			if u, ok := b.ring.Reap(); !ok || u.Len != 0 {
+				t.Fatalf("used %v, %v", u, ok)
+			}
+		}
+		if p.frames != want {
+			t.Errorf("%d frames of %d", p.frames, want)
+		}
+	})
+}
+
+// bounded checks that what is sent can be a frame.
+type bounded struct {
+	sink
+	t      *testing.T
+	frames int
+}
+
+func (b *bounded) Send(frame [][]byte) error {
+	n := 0
+	for _, s := range frame {
+		if len(s) == 0 {
+			b.t.Error("an empty segment")
+		}
+		n += len(s)
+	}
+	if n < HeaderSize+ethernetHeader || n > HeaderSize+MaxFrame {
+		b.t.Errorf("a frame of %d bytes", n)
+	}
+	b.frames++
+	return nil
+}
+
+// FuzzReceive receives frames into buffers, both as the input says: a byte is a buffer's size in tens, or a frame's in hundreds.
+func FuzzReceive(f *testing.F) {
+	f.Add(true, true, []byte{153, 153, 153, 153}, []byte{1, 15, 30, 60, 255})
+	f.Add(false, false, []byte{153, 1, 9}, []byte{1, 15, 0})
+	f.Fuzz(func(t *testing.T, merge, large bool, buffers, frames []byte) {
+		var features uint64
+		if merge {
+			features |= featureMergeable
+		}
+		if large {
+			features |= featureGuestChecksum | featureGuestTSO4
+		}
+		b, p := newBench(t, 64), &sink{}
+		r := newReceiver(newDevice(t, Config{Backend: newWire(everything), QueueSize: 64}), 0, p, b.session(features), guestOffloads(features))
+		for i, n := range buffers[:min(len(buffers), 40)] {
+			b.ring.AddIndirect(cut(b.mem.Base()+1<<19, 10*int(n)+1, 100+i, true)...)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // wait for nothing
+		used := 0
+		for _, n := range frames {
+			p.frame = frame(n, 14+100*int(n))
+			if r.gather(ctx, r.need) != nil {
+				break
+			}
+			if r.receive(ctx) != nil {
+				continue
+			}
+			want := len(p.frame)
+			got := 0
+			for u, ok := b.ring.Reap(); ok; u, ok = b.ring.Reap() {
+				got += int(u.Len)
+				used++
+			}
+			if got != want {
+				t.Errorf("a frame of %d bytes came as %d", want, got)
+			}
+		}
+		r.held.unpop(b.queue)
+		left := 0
+		for c, err := b.queue.Pop(); c != nil && err == nil; c, err = b.queue.Pop() {
+			left++
+		}
+		if n := min(len(buffers), 40); used+left != n {
+			t.Errorf("%d buffers used and %d left of %d", used, left, n)
+		}
+	})
+}
+
+// FuzzControl gives the device one command.
+func FuzzControl(f *testing.F) {
+	for _, p := range [][]byte{{0, 0, 1}, macTable(1, 2), {1, 1, 2, 3, 4, 5, 6, 7}, {4, 0, 2, 0}, offloadsCommand(1), {1, 0, 255, 255, 255, 255}} {
+		f.Add(p, byte(3))
+	}
+	f.Fuzz(func(t *testing.T, p []byte, seg byte) {
+		if len(p) == 0 || len(p) > 60*(int(seg)+1) {
+			return
+		}
+		b := newBench(t, 64)
+		d := newDevice(t, Config{Backend: newWire(everything), Pairs: 3})
+		s := &virtio.Session{Features: d.Features() | virtio.FeatureVersion1}
+		for range 7 {
+			s.Queues = append(s.Queues, b.queue)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // the pairs stop when they are started
+		r := &run{device: d, session: s}
+		in, out := b.mem.Alloc(uint64(len(p)), 1), b.mem.Alloc(4, 1)
+		copy(b.mem.Bytes(in, uint64(len(p))), p)
+		copy(b.mem.Bytes(out, 4), "\xee\xee\xee\xee")
+		b.ring.AddIndirect(append(cut(in, len(p), int(seg)+1, false), virtiotest.Buf{Addr: out, Len: 4, Write: true})...)
+		c, err := b.queue.Pop()
+		if c == nil || err != nil {
+			t.Fatalf("Pop: %v, %v", c, err)
+		}
+		if err := r.control(ctx, b.queue, c); err != nil {
+			return // the settings need a restart, and ctx has ended
+		}
+		r.stop()
+		if u, ok := b.ring.Reap(); !ok || u.Len != 1 {
+			t.Errorf("used %v, %v", u, ok)
+		}
+		if a := b.mem.Bytes(out, 4); a[0] > ackError || string(a[1:]) != "\xee\xee\xee" {
+			t.Errorf("answer %x", a)
+		}
+		if set := d.current(); set.pairs < 1 || set.pairs > 3 || !set.mac.individual() || set.offloads&^everything.Receive != 0 {
+			t.Errorf("settings %+v", set)
+		}
+	})
+}

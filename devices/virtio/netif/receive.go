@@ -1,0 +1,195 @@
+package netif
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"govmm/devices/virtio"
+)
+
+// Offsets in struct virtio_net_hdr (5.1.6).
+const (
+	headerFlags      = 0
+	headerNumBuffers = 10
+)
+
+// vlanTag is what a frame may be longer than its MTU and an Ethernet header.
+const vlanTag = 4
+
+// A receiver takes frames from the backend to a receive queue (5.1.6.3, 5.1.6.4).
+//
+// How long a frame is shows only when it is received. So the receiver holds buffers for the largest frame, receives
+// into all of them, pushes those that the frame has filled, and keeps the others for the next.
+type receiver struct {
+	device   *Device
+	index    int
+	pair     Pair
+	queue    *virtio.Queue
+	merge    bool // VIRTIO_NET_F_MRG_RXBUF
+	checksum bool // VIRTIO_NET_F_GUEST_CSUM
+	need     int  // the length of the largest frame with its header
+
+	held    held
+	written []uint32 // for PushAll
+	spare   [][]byte // one segment for a frame that has no room yet; made when first needed
+}
+
+func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offloads) *receiver {
+	r := &receiver{
+		device:   d,
+		index:    index,
+		pair:     p,
+		queue:    s.Queues[receiveQueue(index)],
+		merge:    s.Features&featureMergeable != 0,
+		checksum: s.Features&featureGuestChecksum != 0,
+		need:     HeaderSize + MaxFrame,
+		written:  make([]uint32, 0, d.queueSize),
+	}
+	if offloads&(TSO4|TSO6) == 0 && d.info.MTU != 0 {
+		r.need = HeaderSize + ethernetHeader + vlanTag + int(d.info.MTU)
+	}
+	r.held.init(int(d.queueSize))
+	return r
+}
+
+// run receives until ctx ends. It then gives back what it holds.
+func (r *receiver) run(ctx context.Context) error {
+	defer r.held.unpop(r.queue)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.gather(ctx, r.need); err != nil {
+			return err
+		}
+		if err := r.receive(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// noFrame waits after Receive has failed with err.
+func (r *receiver) noFrame(ctx context.Context, err error) error {
+	if errors.Is(err, ErrNoFrame) {
+		err = r.pair.Wait(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		// The guest cannot help it, and to try again would be to try without end.
+		r.device.complain("nothing is received any more", r.index, err)
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+// gather holds buffers until they have room for n bytes, or there are no more. It waits for the first
+// one only.
+func (r *receiver) gather(ctx context.Context, n int) error {
+	for !r.enough(n) {
+		c, err := r.queue.Pop()
+		if c == nil && err == nil {
+			if len(r.held.chains) > 0 {
+				return nil
+			}
+			c, err = r.queue.Next(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.hold(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enough reports whether the buffers have room for n bytes, or cannot become more: a frame may need several only
+// if the driver knows how to merge them.
+func (r *receiver) enough(n int) bool {
+	if !r.merge {
+		return len(r.held.chains) > 0
+	}
+	return r.held.room >= n || r.held.full()
+}
+
+var errNoHeader = errors.New("receive buffer without room for a header (5.1.6.3.1)")
+
+// hold adds a buffer to those held.
+func (r *receiver) hold(c *virtio.Chain) error {
+	if n := c.WritableLen(); n < HeaderSize {
+		r.queue.Unpop(c)
+		return fmt.Errorf("queue pair %d: %w: %d bytes", r.index, errNoHeader, n)
+	}
+	r.held.add(c)
+	return nil
+}
+
+// receive takes one frame from the backend and gives it to the driver, or waits if there is none.
+func (r *receiver) receive(ctx context.Context) error {
+	if !r.enough(r.need) {
+		return r.receiveSpare(ctx)
+	}
+	n, err := r.pair.Receive(r.held.segments)
+	if err != nil {
+		return r.noFrame(ctx, err)
+	}
+	r.deliver(min(n, r.held.room))
+	return nil
+}
+
+// receiveSpare does the same when the driver has no more buffers at the moment. The frame comes to memory of the device's own, and
+// waits there if it is larger than the buffers held: to drop it would make TCP slow at the time when the guest has
+// most to do. If the driver can give no more, it is dropped.
+func (r *receiver) receiveSpare(ctx context.Context) error {
+	if r.spare == nil {
+		r.spare = [][]byte{make([]byte, HeaderSize+MaxFrame)}
+	}
+	n, err := r.pair.Receive(r.spare)
+	if err != nil {
+		return r.noFrame(ctx, err)
+	}
+	frame := r.spare[0][:min(n, len(r.spare[0]))]
+	for r.held.room < len(frame) {
+		if r.held.full() || len(r.held.chains) == r.queue.Size() {
+			return nil
+		}
+		c, err := r.queue.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.hold(c); err != nil {
+			return err
+		}
+	}
+	rest := frame
+	for _, s := range r.held.segments {
+		if rest = rest[copy(s, rest):]; len(rest) == 0 {
+			break
+		}
+	}
+	r.deliver(len(frame))
+	return nil
+}
+
+// deliver pushes the buffers that have a frame of n bytes, header and all.
+func (r *receiver) deliver(n int) {
+	if n < HeaderSize || r.device.linkDown.Load() {
+		return
+	}
+	r.written = r.written[:0]
+	for left := n; left > 0; {
+		k := min(left, r.held.sizes[len(r.written)])
+		r.written = append(r.written, uint32(k))
+		left -= k
+	}
+	if !r.checksum {
+		// The driver knows no flags then (5.1.6.4.1), but kernels say which checksums are known to be right.
+		r.held.put(headerFlags, 0)
+	}
+	// Without VIRTIO_NET_F_MRG_RXBUF it is 1 as well (5.1.6.4.1).
+	k := len(r.written)
+	r.held.put(headerNumBuffers, byte(k))
+	r.held.put(headerNumBuffers+1, byte(k>>8))
+	r.queue.PushAll(r.held.chains[:k], r.written)
+	r.held.drop(k)
+}

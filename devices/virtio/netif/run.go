@@ -1,0 +1,117 @@
+package netif
+
+import (
+	"context"
+	"sync"
+
+	"govmm/devices/virtio"
+)
+
+// Run implements virtio.Device. Each queue of a pair in use has a goroutine; the control queue is served by
+// the caller's.
+func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
+	d.begin(s)
+	defer d.end()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	r := &run{device: d, session: s, fail: fail}
+	defer r.stop()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	q := s.Queues[d.controlQueue(s.Features)]
+	for {
+		c, err := q.Next(ctx)
+		if err == nil {
+			err = r.control(ctx, q, c)
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin makes s the session that settings belong to.
+func (d *Device) begin(s *virtio.Session) {
+	d.mu.Lock()
+	if s != d.session && !d.restored {
+		d.settings = d.defaults(s.Features)
+	}
+	// What was restored was not negotiated here.
+	d.settings.offloads &= guestOffloads(s.Features)
+	if s.Features&featureMultiqueue == 0 {
+		d.settings.pairs = 1
+	}
+	changed := d.changed
+	d.session, d.restored, d.running, d.changed = s, false, true, false
+	d.mu.Unlock()
+	if changed {
+		s.ConfigChanged()
+	}
+}
+
+func (d *Device) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = false
+}
+
+// current returns the settings.
+func (d *Device) current() settings {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settings
+}
+
+// A run is one call of Run. Its methods are for the goroutine that made the call.
+type run struct {
+	device  *Device
+	session *virtio.Session
+	fail    context.CancelCauseFunc // ends the run
+
+	cancel context.CancelFunc // nil when the pairs are stopped
+	pairs  sync.WaitGroup
+}
+
+// start tells the backend what the settings are and serves the pairs in use.
+func (r *run) start(ctx context.Context) error {
+	d, set := r.device, r.device.current()
+	if err := d.backend.Start(set.offloads); err != nil {
+		return err
+	}
+	if s, ok := d.backend.(PairSelector); ok {
+		if err := s.UsePairs(set.pairs); err != nil {
+			return err
+		}
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	for i := range set.pairs {
+		p := d.backend.Pair(i)
+		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)])
+		v := newReceiver(d, i, p, r.session, set.offloads)
+		r.serve(ctx, t.run)
+		r.serve(ctx, v.run)
+	}
+	return nil
+}
+
+// serve runs f, whose failure ends the run.
+func (r *run) serve(ctx context.Context, f func(context.Context) error) {
+	r.pairs.Go(func() {
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			r.fail(err)
+		}
+	})
+}
+
+// stop returns when no pair is served any more.
+func (r *run) stop() {
+	if r.cancel != nil {
+		r.cancel()
+		r.cancel = nil
+	}
+	r.pairs.Wait()
+}

@@ -1,0 +1,70 @@
+package netif
+
+import (
+	"context"
+
+	"govmm/devices/virtio"
+)
+
+const (
+	ethernetHeader = 14
+
+	// batch is how many frames are sent before the driver hears of them.
+	batch = 32
+)
+
+// A transmitter takes frames from a transmit queue (5.1.6.2) to the backend.
+type transmitter struct {
+	device *Device
+	index  int
+	pair   Pair
+	queue  *virtio.Queue
+	done   []*virtio.Chain // sent, not pushed
+	none   [batch]uint32   // the lengths of what the device wrote to them
+}
+
+func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue) *transmitter {
+	return &transmitter{device: d, index: index, pair: p, queue: q, done: make([]*virtio.Chain, 0, batch)}
+}
+
+func (t *transmitter) run(ctx context.Context) error {
+	for {
+		c, err := t.queue.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.burst(c); err != nil {
+			return err
+		}
+	}
+}
+
+// burst sends c and those behind it, up to batch in all, and pushes them together.
+func (t *transmitter) burst(c *virtio.Chain) error {
+	var err error
+	for c != nil {
+		t.send(c.Readable())
+		if t.done = append(t.done, c); len(t.done) == batch {
+			break
+		}
+		c, err = t.queue.Pop()
+	}
+	t.queue.PushAll(t.done, t.none[:len(t.done)])
+	t.done = t.done[:0]
+	return err
+}
+
+// send gives the backend a frame that can be one.
+func (t *transmitter) send(frame [][]byte) {
+	n := 0
+	for _, s := range frame {
+		// The sum of a chain's lengths is less than 4 GiB.
+		n += len(s)
+	}
+	if n < HeaderSize+ethernetHeader || n > HeaderSize+MaxFrame || t.device.linkDown.Load() {
+		return
+	}
+	if err := t.pair.Send(frame); err != nil {
+		t.device.complain("cannot send", t.index, err)
+	}
+}
