@@ -46,6 +46,20 @@ type Tap struct {
 // Name returns the name of the interface, in the network namespace where it was made.
 func (t *Tap) Name() string { return t.name }
 
+// SetMTU sets the interface's MTU, from 68 to 65535, before Info is used. It takes CAP_NET_ADMIN.
+func (t *Tap) SetMTU(n uint16) error {
+	ifr, err := unix.NewIfreq(t.name)
+	if err != nil {
+		return err
+	}
+	ifr.SetUint32(uint32(n))
+	if err := netdevice(unix.SIOCSIFMTU, ifr); err != nil {
+		return fmt.Errorf("tap %s: MTU %d: %w", t.name, n, err)
+	}
+	t.mtu = n
+	return nil
+}
+
 // Info implements netif.Backend. The kernel does all offloads in software if need be.
 func (t *Tap) Info() netif.Info {
 	const all = netif.Checksum | netif.TSO4 | netif.TSO6
