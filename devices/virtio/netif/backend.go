@@ -45,7 +45,7 @@ type Backend interface {
 	// Info returns the same values at every call.
 	Info() Info
 	// Start says which part of Info.Receive the driver can take from now on. The device calls it while it
-	// neither sends nor receives, before the first frame and whenever the driver changes its mind.
+	// neither sends nor receives, before the first frame and when another driver, or the same, takes others.
 	Start(receive Offloads) error
 	// Pair returns queue pair i, 0 to Info.Pairs-1.
 	Pair(i int) Pair
@@ -54,8 +54,8 @@ type Backend interface {
 // A PairSelector is a Backend that has to know which pairs are in use: one with several, whose frames for the guest may come by
 // any of them.
 type PairSelector interface {
-	// UsePairs says that pairs 0 to n-1 are served from now on, and no others. The device calls it when it calls
-	// Start, and after it.
+	// UsePairs says that pairs 0 to n-1 are served from now on, and no others. The device calls it under the same rules as
+	// Start, and the first time after it.
 	UsePairs(n int) error
 }
 

@@ -166,8 +166,7 @@ func (r *run) change(ctx context.Context, next settings) (bool, error) {
 		r.device.set(next)
 		return true, nil
 	}
-	// A restart is work for the host, of the kind that others have to wait for.
-	if err := r.device.restarts.Wait(ctx, 1); err != nil {
+	if err := r.device.afford(ctx, next); err != nil {
 		return false, err
 	}
 	r.stop()
@@ -176,7 +175,7 @@ func (r *run) change(ctx context.Context, next settings) (bool, error) {
 	if err == nil {
 		return true, nil
 	}
-	r.device.complain("cannot change", 0, err)
+	r.device.complain(&r.device.failed, "cannot change", 0, err)
 	r.device.set(old)
 	return false, r.start(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"time"
 
 	"govmm/devices"
 	"govmm/devices/virtio"
@@ -187,6 +188,24 @@ func TestBackendRefuses(t *testing.T) {
 	g.AwaitNeedsReset()
 	if o := g.device.current().offloads; o != everything.Receive {
 		t.Errorf("offloads %#x", o)
+	}
+}
+
+// TestChangesAreLimited has a driver that changes its mind without end: the device stops answering for a while, and can be reset
+// meanwhile.
+func TestChangesAreLimited(t *testing.T) {
+	g := newGuest(t, newWire(everything), Config{Pairs: 3}, ^uint64(0), 64)
+	g.send(0, frame(0, 60), 100)                       // it runs
+	g.device.changes.Take(3600*changeRate, time.Now()) // all that there is for an hour
+	in, out := g.Mem.Alloc(4, 4), g.Mem.Alloc(1, 4)
+	copy(g.Mem.Bytes(in, 4), "\x04\x00\x02\x00")
+	g.Rings[6].Add(virtiotest.Buf{Addr: in, Len: 4}, virtiotest.Buf{Addr: out, Len: 1, Write: true})
+	g.Notify(6)
+	g.send(0, frame(0, 60), 100) // frames go on
+	g.nothing(6)
+	g.Reset()
+	if n := g.device.current().pairs; n != 1 {
+		t.Errorf("%d pairs", n)
 	}
 }
 

@@ -12,10 +12,10 @@
 // # The guest's inputs
 //
 // Frames with their headers, the receive buffers, and all control commands. A frame that is shorter than its header and an
-// Ethernet header, or longer than any, is dropped; what else is in it is for the backend. The largest number
-// of segments held for receiving is four times the queue's size. A receive buffer with no room for a header breaks the
-// device; one with too little room for a frame costs that frame. Commands that the device has to stop its queues for
-// are limited to a few in a second.
+// Ethernet header, or longer than any, is dropped; what else is in it is for the backend. The segments held for receiving are fewer
+// than twice the largest size of the queue. A receive buffer with no room for a header breaks the
+// device; one with too little room for a frame costs that frame. How often the driver can make the
+// backend change something is limited.
 package netif
 
 import (
@@ -57,8 +57,11 @@ const (
 	defaultQueueSize = 256
 	minQueueSize     = 16
 
-	// Commands for which the device stops its queues, in one second. Drivers give a few at their start.
-	restartRate, restartBurst = 5, 50
+	// What the driver can make the backend change: points in one second, and what one change costs. On a tap the host takes a lock
+	// for it that all of its network shares, and for pairs it waits for all processors. Drivers change something a few times at
+	// their start.
+	changeRate, changeBurst     = 100, 500
+	changeOffloads, changePairs = 1, 20
 )
 
 // A Config says what a Device is made of. Backend and MAC are required.
@@ -86,9 +89,12 @@ type Device struct {
 	pairs     int
 	queueSize uint16
 	log       *slog.Logger
-	failed    virtio.RateLimit
-	restarts  throttle.Bucket
+	failed    virtio.RateLimit // a change or a frame
+	deaf      virtio.RateLimit // all of receiving
+	changes   throttle.Bucket
 	linkDown  atomic.Bool
+
+	applied applied // for Run
 
 	mu       sync.Mutex
 	settings settings
@@ -140,7 +146,7 @@ func New(cfg Config) (*Device, error) {
 		pairs:     cfg.Pairs,
 		queueSize: n,
 		log:       cfg.Log,
-		restarts:  throttle.Bucket{Rate: restartRate, Burst: restartBurst},
+		changes:   throttle.Bucket{Rate: changeRate, Burst: changeBurst},
 	}
 	d.settings = d.defaults(0)
 	return d, nil
@@ -218,9 +224,9 @@ func (d *Device) controlQueue(features uint64) int {
 	return 2 * d.pairs
 }
 
-// complain logs that the host has failed, one line in ten seconds.
-func (d *Device) complain(what string, pair int, err error) {
-	if suppressed, ok := d.failed.Allow(time.Now()); ok {
+// complain logs that the host has failed, as often as limit allows.
+func (d *Device) complain(limit *virtio.RateLimit, what string, pair int, err error) {
+	if suppressed, ok := limit.Allow(time.Now()); ok {
 		d.log.Error("network device: "+what, "pair", pair, "err", err, "suppressed", suppressed)
 	}
 }

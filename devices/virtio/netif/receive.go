@@ -76,7 +76,7 @@ func (r *receiver) noFrame(ctx context.Context, err error) error {
 	}
 	if err != nil && ctx.Err() == nil {
 		// The guest cannot help it, and to try again would be to try without end.
-		r.device.complain("nothing is received any more", r.index, err)
+		r.device.complain(&r.device.deaf, "nothing is received any more", r.index, err)
 		<-ctx.Done()
 	}
 	return ctx.Err()

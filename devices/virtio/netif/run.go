@@ -16,6 +16,9 @@ func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
 	defer fail(nil)
 	r := &run{device: d, session: s, fail: fail}
 	defer r.stop()
+	if err := d.afford(ctx, d.current()); err != nil {
+		return err
+	}
 	if err := r.start(ctx); err != nil {
 		return err
 	}
@@ -79,13 +82,8 @@ type run struct {
 // start tells the backend what the settings are and serves the pairs in use.
 func (r *run) start(ctx context.Context) error {
 	d, set := r.device, r.device.current()
-	if err := d.backend.Start(set.offloads); err != nil {
+	if err := d.configure(set); err != nil {
 		return err
-	}
-	if s, ok := d.backend.(PairSelector); ok {
-		if err := s.UsePairs(set.pairs); err != nil {
-			return err
-		}
 	}
 	ctx, r.cancel = context.WithCancel(ctx)
 	for i := range set.pairs {
@@ -96,6 +94,46 @@ func (r *run) start(ctx context.Context) error {
 		r.serve(ctx, v.run)
 	}
 	return nil
+}
+
+// An applied is what the backend was told last.
+type applied struct {
+	pairs    int // 0 before
+	offloads Offloads
+}
+
+// configure tells the backend what is new in set.
+func (d *Device) configure(set settings) error {
+	was := d.applied
+	d.applied = applied{} // until all is well
+	if was.pairs == 0 || was.offloads != set.offloads {
+		if err := d.backend.Start(set.offloads); err != nil {
+			return err
+		}
+	}
+	if s, ok := d.backend.(PairSelector); ok && was.pairs != set.pairs {
+		if err := s.UsePairs(set.pairs); err != nil {
+			return err
+		}
+	}
+	d.applied = applied{set.pairs, set.offloads}
+	return nil
+}
+
+// afford waits until the driver may have the backend told what is new in next.
+func (d *Device) afford(ctx context.Context, next settings) error {
+	cost := uint64(0)
+	if d.applied.offloads != next.offloads {
+		cost += changeOffloads
+	}
+	if d.applied.pairs != next.pairs && d.applied.pairs != 0 {
+		cost += changePairs
+	}
+	// A run that has ended already, as when a driver resets at once, changes nothing.
+	if err := ctx.Err(); cost == 0 || err != nil {
+		return err
+	}
+	return d.changes.Wait(ctx, cost)
 }
 
 // serve runs f, whose failure ends the run.

@@ -65,6 +65,6 @@ func (t *transmitter) send(frame [][]byte) {
 		return
 	}
 	if err := t.pair.Send(frame); err != nil {
-		t.device.complain("cannot send", t.index, err)
+		t.device.complain(&t.device.failed, "cannot send", t.index, err)
 	}
 }
