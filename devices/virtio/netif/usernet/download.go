@@ -1,0 +1,97 @@
+package usernet
+
+import (
+	"io"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// A download carries what comes from the host's socket to the guest. It is the payload that the endpoint's Write reads
+// from, which has to know its length before: so the socket is asked first, and memory of that size is taken.
+type download struct {
+	relay *relay
+	fd    int
+	left  int // bytes that the socket is known to have, and that are to be read
+	stop  stop
+}
+
+// run returns true after the host's FIN and false after an error.
+func (d *download) run(r *relay) bool {
+	d.relay = r
+	step := d.step
+	for {
+		if err := r.raw.Read(step); err != nil || d.stop == stopError {
+			return false
+		}
+		if d.stop == stopEnd {
+			return true
+		}
+		<-r.changed[1]
+	}
+}
+
+// step moves what there is. It returns false to be called again when the socket can be read.
+func (d *download) step(fd uintptr) bool {
+	d.fd = int(fd)
+	for {
+		n, err := unix.IoctlGetInt(d.fd, unix.TIOCINQ)
+		if err != nil {
+			d.stop = stopError
+			return true
+		}
+		if n == 0 {
+			if done, more := d.look(); !more {
+				return done
+			}
+			continue
+		}
+		d.left = min(n, d.relay.most)
+		_, stackErr := d.relay.ep.Write(d, tcpip.WriteOptions{})
+		switch stackErr.(type) {
+		case nil:
+		case *tcpip.ErrWouldBlock:
+			d.stop = stopGuest
+			return true
+		default:
+			d.stop = stopError
+			return true
+		}
+	}
+}
+
+// look finds out why the socket has no bytes. It returns what step does, or that there are some after all.
+func (d *download) look() (done, more bool) {
+	var one [1]byte
+	n, _, err := unix.Recvfrom(d.fd, one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	switch {
+	case err == unix.EAGAIN:
+		d.stop = stopHost
+		return false, false
+	case err == unix.EINTR || n > 0:
+		return false, true
+	case err != nil:
+		d.stop = stopError
+		return true, false
+	}
+	d.stop = stopEnd
+	return true, false
+}
+
+// Len implements tcpip.Payloader.
+func (d *download) Len() int { return d.left }
+
+// Read implements io.Reader.
+func (d *download) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(d.fd, p[:min(len(p), d.left)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return 0, io.ErrUnexpectedEOF // the socket has said that there is something
+		}
+		d.left -= n
+		return n, nil
+	}
+}

@@ -1,0 +1,212 @@
+package usernet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// A listener is the host's side of a Forward.
+type listener struct {
+	b       *Backend
+	forward Forward
+	tcp     *net.TCPListener
+	udp     *net.UDPConn
+}
+
+// listen opens all of them.
+func (b *Backend) listen() error {
+	for _, f := range b.cfg.Forwards {
+		l := listener{b: b}
+		if err := l.listen(f); err != nil {
+			for i := range b.listeners {
+				b.listeners[i].close()
+			}
+			return err
+		}
+		b.listeners = append(b.listeners, l)
+	}
+	return nil
+}
+
+func (l *listener) listen(f Forward) (err error) {
+	at := netip.AddrPortFrom(f.Host, f.HostPort)
+	if f.UDP {
+		if l.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); err == nil {
+			f.HostPort = l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		}
+	} else {
+		if l.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at)); err == nil {
+			f.HostPort = l.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
+		}
+	}
+	l.forward = f
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%v is in use on the host: give another port in forward %v, or port 0 for a free one", at, f)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%v needs a privilege on the host: give a port from 1024 on in forward %v", at, f)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("%v is no address of the host: give one that it has in forward %v", f.Host, f)
+	}
+	return fmt.Errorf("forward %v: %w", f, err)
+}
+
+func (l *listener) close() {
+	if l.udp != nil {
+		l.udp.Close()
+	} else {
+		l.tcp.Close()
+	}
+}
+
+// serve forwards until the listener is closed.
+func (l *listener) serve() {
+	if l.udp != nil {
+		l.serveUDP()
+		return
+	}
+	for {
+		conn, err := l.tcp.AcceptTCP()
+		switch {
+		case err == nil:
+			l.accepted(conn)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // no descriptors left, perhaps
+			l.b.logFailed("no connection accepted", "at", l.forward, "err", err)
+			select {
+			case <-l.b.ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// accepted connects a connection of the host to the guest.
+func (l *listener) accepted(conn *net.TCPConn) {
+	b := l.b
+	if !b.enter() {
+		b.logDropped("TCP connection refused", "connections", maxTCPFlows)
+		reset(conn)
+		return
+	}
+	go func() {
+		defer b.leave()
+		var queue waiter.Queue
+		ep, err := b.connect(&queue, netip.AddrPortFrom(l.forward.Guest, l.forward.GuestPort))
+		if err != nil {
+			b.logRefused("the guest does not answer", "forward", l.forward, "err", err)
+			reset(conn)
+			return
+		}
+		b.relay(ep, &queue, conn)
+	}()
+}
+
+// The ports of the gateway that stand for clients of forwarded UDP ports.
+const firstInboundPort = 1<<16 - maxUDPFlows
+
+// A client is somebody on the host's side who sends to a forwarded UDP port. The guest sees him as a port of the gateway.
+type client struct {
+	addr netip.AddrPort
+	from *listener
+	port uint16
+	used time.Time
+}
+
+type clientKey struct {
+	addr netip.AddrPort
+	from *listener
+}
+
+// An inboundTable has all clients. A client keeps his port until it is needed for another.
+type inboundTable struct {
+	mu     sync.Mutex
+	byKey  map[clientKey]*client
+	byPort map[uint16]*client
+}
+
+func (t *inboundTable) init() {
+	t.byKey, t.byPort = make(map[clientKey]*client), make(map[uint16]*client)
+}
+
+// get returns the client with the given address, a new one if necessary.
+func (t *inboundTable) get(l *listener, addr netip.AddrPort) *client {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := clientKey{addr, l}
+	c := t.byKey[k]
+	if c == nil {
+		c = &client{addr: addr, from: l}
+		if len(t.byPort) < maxUDPFlows {
+			c.port = firstInboundPort + uint16(len(t.byPort))
+		} else {
+			c.port = t.evict()
+		}
+		t.byKey[k], t.byPort[c.port] = c, c
+	}
+	c.used = time.Now()
+	return c
+}
+
+// evict forgets the client that was idle longest and returns his port.
+func (t *inboundTable) evict() uint16 {
+	var oldest *client
+	for _, c := range t.byPort {
+		if oldest == nil || c.used.Before(oldest.used) {
+			oldest = c
+		}
+	}
+	delete(t.byKey, clientKey{oldest.addr, oldest.from})
+	return oldest.port
+}
+
+// answer passes a datagram of the guest to the client that k's remote port stands for, and reports whether there is one.
+func (t *inboundTable) answer(k flowKey, payload []byte) bool {
+	t.mu.Lock()
+	c := t.byPort[k.remote.Port()]
+	if c != nil && (k.remote.Addr() != c.from.b.cfg.Gateway || k.guest.Addr() != c.from.forward.Guest || k.guest.Port() != c.from.forward.GuestPort) {
+		c = nil
+	}
+	if c != nil {
+		c.used = time.Now()
+	}
+	t.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.from.udp.WriteToUDPAddrPort(payload, c.addr)
+	return true
+}
+
+// serveUDP passes datagrams of clients to the guest.
+func (l *listener) serveUDP() {
+	b := l.b
+	route, err := b.stack.FindRoute(nic, toStack(b.cfg.Gateway), toStack(l.forward.Guest), ipv4.ProtocolNumber, false)
+	if err != nil {
+		b.logFailed("no route to the guest", "err", stackError("route", err))
+		return
+	}
+	defer route.Release()
+	p := make([]byte, maxDatagram)
+	for {
+		n, addr, err := l.udp.ReadFromUDPAddrPort(p)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			b.putDatagram(route, b.inbound.get(l, addr).port, l.forward.GuestPort, p[:n])
+		}
+	}
+}

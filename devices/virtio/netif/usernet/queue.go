@@ -1,0 +1,111 @@
+package usernet
+
+import (
+	"context"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	queueFrames = 4096    // a power of two
+	queueLoose  = 4 << 20 // bytes of frames whose sender does not wait for the guest
+)
+
+// An entry is one frame that waits for the guest: a packet of the stack, or a whole Ethernet frame.
+type entry struct {
+	packet *stack.PacketBuffer
+	frame  []byte
+	loose  int // bytes that count for queueLoose
+}
+
+func (e *entry) release() {
+	if e.packet != nil {
+		e.packet.DecRef()
+	}
+	*e = entry{}
+}
+
+// A queue holds the frames for the guest, in order. One goroutine takes, any put.
+//
+// TCP's segments are not counted by their bytes: they lie in the send buffers of their connections, which are
+// bounded and whose memory they share, so that a guest which does not take frames stops the senders.
+type queue struct {
+	mu      sync.Mutex
+	ring    []entry // made at the first frame
+	head, n int
+	loose   int
+	waiting bool // the taker sleeps, or will
+	closed  bool
+
+	wake chan struct{}
+}
+
+func (q *queue) init() { q.wake = make(chan struct{}, 1) }
+
+// put appends e and reports whether there was room. If not, e is the caller's.
+func (q *queue) put(e entry) bool {
+	q.mu.Lock()
+	if q.closed || q.n == queueFrames || e.loose > 0 && q.loose+e.loose > queueLoose {
+		q.mu.Unlock()
+		return false
+	}
+	if q.ring == nil {
+		q.ring = make([]entry, queueFrames)
+	}
+	q.ring[(q.head+q.n)%queueFrames] = e
+	q.n++
+	q.loose += e.loose
+	waiting := q.waiting
+	q.waiting = false
+	q.mu.Unlock()
+	if waiting {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// take removes the first entry.
+func (q *queue) take() (entry, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == 0 {
+		return entry{}, false
+	}
+	e := q.ring[q.head]
+	q.ring[q.head] = entry{}
+	q.head = (q.head + 1) % queueFrames
+	q.n--
+	q.loose -= e.loose
+	return e, true
+}
+
+// wait returns when there may be an entry, or with ctx.
+func (q *queue) wait(ctx context.Context) error {
+	q.mu.Lock()
+	if q.n > 0 {
+		q.mu.Unlock()
+		return ctx.Err()
+	}
+	q.waiting = true
+	q.mu.Unlock()
+	select {
+	case <-q.wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close releases what waits. Nothing is taken any more.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	for e, ok := q.take(); ok; e, ok = q.take() {
+		e.release()
+	}
+}

@@ -1,0 +1,99 @@
+package usernet
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// A relay carries the bytes of one connection between the guest's TCP and the host's, each way in a goroutine.
+//
+// It does so inside of the calls that wait for the host's socket: what the guest sent is written to the socket from where it
+// lies in the stack, and what comes from the socket is read to where the stack keeps it for the guest.
+type relay struct {
+	ep      tcpip.Endpoint
+	conn    *net.TCPConn
+	raw     syscall.RawConn
+	most    int         // bytes that are read at once
+	failed  atomic.Bool // one direction has ended by an error, so both have
+	up      upload
+	down    download
+	changed [2]chan struct{} // the endpoint can be read, written
+}
+
+// relay runs until both directions have ended.
+func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPConn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		ep.Abort()
+		conn.Close()
+		return
+	}
+	size := b.memory.take()
+	defer b.memory.give(size)
+	options := ep.SocketOptions()
+	options.SetSendBufferSize(int64(size), false)
+	options.SetReceiveBufferSize(int64(size), false)
+	keepAlive(ep)
+
+	r := &relay{ep: ep, conn: conn, raw: raw, most: b.readSize()}
+	var entries [2]waiter.Entry
+	for i, events := range []waiter.EventMask{waiter.ReadableEvents, waiter.WritableEvents} {
+		entries[i], r.changed[i] = waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
+		queue.EventRegister(&entries[i])
+		defer queue.EventUnregister(&entries[i])
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.end(r.down.run(r), func() { ep.Shutdown(tcpip.ShutdownWrite) })
+	}()
+	r.end(r.up.run(r), func() { conn.CloseWrite() })
+	<-done
+	ep.Close()
+	conn.Close()
+}
+
+// end ends one direction: as it is usual, or the whole connection, which both sides learn by RST.
+func (r *relay) end(ok bool, usual func()) {
+	if ok {
+		usual()
+		return
+	}
+	if !r.failed.Swap(true) {
+		r.ep.Abort()
+		reset(r.conn)
+	}
+}
+
+// readSize is the most that one segment for the guest can have, without a rest that would make a small one.
+func (b *Backend) readSize() int {
+	const most = maxSegment - header.TCPTotalHeaderMaximumSize - 1
+	mss := int(b.cfg.MTU) - header.IPv4MinimumSize - header.TCPMinimumSize - 12 // with a time stamp
+	if mss > most {
+		return most
+	}
+	return most / mss * mss
+}
+
+func keepAlive(ep tcpip.Endpoint) {
+	idle, interval := tcpip.KeepaliveIdleOption(keepIdle), tcpip.KeepaliveIntervalOption(keepInterval)
+	ep.SetSockOpt(&idle)
+	ep.SetSockOpt(&interval)
+	ep.SetSockOptInt(tcpip.KeepaliveCountOption, keepCount)
+	ep.SocketOptions().SetKeepAlive(true)
+}
+
+// What stopped a step of a direction.
+type stop int
+
+const (
+	stopHost  stop = iota // the socket is not ready
+	stopGuest             // the endpoint is not ready
+	stopEnd               // this direction has ended as it should
+	stopError
+)

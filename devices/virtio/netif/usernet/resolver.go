@@ -1,0 +1,139 @@
+package usernet
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	dnsPort       = 53
+	maxResolvers  = 3        // as many as the C library asks
+	maxResolvConf = 64 << 10 // bytes of the file that are read
+	resolvCheck   = 2 * time.Second
+)
+
+// resolvers are the host's name servers, as resolv.conf(5) names them. The file is looked at again when a question comes and
+// some seconds have passed.
+type resolvers struct {
+	path string
+
+	mu      sync.Mutex
+	checked time.Time
+	change  os.FileInfo // of the file that was read
+	list    []netip.AddrPort
+
+	first atomic.Uint32 // the one to ask first, modulo their number: the last that has not failed
+}
+
+// get returns the resolvers, at least one.
+func (r *resolvers) get() []netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.list != nil && now.Sub(r.checked) < resolvCheck {
+		return r.list
+	}
+	r.checked = now
+	info, err := os.Stat(r.path)
+	if err == nil && r.change != nil && os.SameFile(info, r.change) && info.ModTime().Equal(r.change.ModTime()) && info.Size() == r.change.Size() {
+		return r.list
+	}
+	r.change = info
+	r.list = parseResolvConf(readStart(r.path, maxResolvConf))
+	return r.list
+}
+
+// readStart returns at most n bytes of a file, and nothing if it cannot be read.
+func readStart(path string, n int) []byte {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	p := make([]byte, n)
+	n, _ = f.Read(p)
+	return p[:max(n, 0)]
+}
+
+// parseResolvConf returns the first name servers of a resolv.conf. Without any it is the one on the host itself, as
+// for the C library.
+func parseResolvConf(p []byte) []netip.AddrPort {
+	var list []netip.AddrPort
+	for line := range bytes.Lines(p) {
+		words := strings.Fields(string(line))
+		if len(words) < 2 || words[0] != "nameserver" || len(list) == maxResolvers {
+			continue
+		}
+		if a, err := netip.ParseAddr(words[1]); err == nil {
+			list = append(list, netip.AddrPortFrom(a.Unmap(), dnsPort))
+		}
+	}
+	if list == nil {
+		list = append(list, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), dnsPort))
+	}
+	return list
+}
+
+// pick returns the resolver for the given number of failures before it.
+func (r *resolvers) pick(n int) netip.AddrPort {
+	list := r.get()
+	return list[n%len(list)]
+}
+
+// dialTCP connects to the first resolver that takes the connection.
+func (r *resolvers) dialTCP(ctx context.Context) (*net.TCPConn, error) {
+	first := int(r.first.Load())
+	var last error
+	for i := range len(r.get()) {
+		conn, err := dialTCP(ctx, r.pick(first+i))
+		if err == nil {
+			return conn, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// askResolver passes a question of the guest on. Resolvers of the guest ask again, mostly by the same port, when no answer
+// comes: then the next of the host's is asked.
+func (b *Backend) askResolver(k flowKey, question []byte) {
+	f := b.udp.get(k)
+	if f != nil && !f.answered.Load() && time.Now().UnixNano()-f.used.Load() > int64(time.Second) {
+		b.resolvers.first.CompareAndSwap(uint32(f.resolver), uint32(f.resolver+1))
+		b.udp.remove(f)
+		f.socket.Close()
+		f = nil
+	}
+	if f == nil {
+		first := int(b.resolvers.first.Load())
+		var err error
+		if f, err = b.newFlow(&b.udp, k, unix.IPPROTO_UDP, b.resolvers.pick(first), b.deliverUDP); err != nil {
+			b.logRefused("name server not reached", "err", err)
+			b.resolvers.first.CompareAndSwap(uint32(first), uint32(first+1))
+			return
+		}
+		f.resolver = first
+	}
+	f.send(question)
+}
+
+// zoneIndex returns the number of an IPv6 zone.
+func zoneIndex(zone string) (uint32, error) {
+	if zone == "" {
+		return 0, nil
+	}
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, err
+	}
+	return uint32(i.Index), nil
+}

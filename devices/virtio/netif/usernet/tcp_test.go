@@ -1,0 +1,101 @@
+package usernet
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+
+	"govmm/devices/virtio/netif"
+)
+
+const allOffloads = netif.Checksum | netif.TSO4
+
+// each runs a test with the drivers that there are.
+func each(t *testing.T, test func(t *testing.T, offloads netif.Offloads)) {
+	for _, o := range []struct {
+		name     string
+		offloads netif.Offloads
+	}{{"none", 0}, {"checksum", netif.Checksum}, {"tso", allOffloads}} {
+		t.Run(o.name, func(t *testing.T) { test(t, o.offloads) })
+	}
+}
+
+// pattern writes n bytes that do not repeat, and returns their sum.
+func pattern(w io.Writer, n int64) (string, error) {
+	h := sha256.New()
+	_, err := io.CopyN(io.MultiWriter(w, h), rand.NewChaCha8([32]byte{1}), n)
+	return fmt.Sprintf("%x", h.Sum(nil)), err
+}
+
+func sumOf(r io.Reader) (string, int64, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return fmt.Sprintf("%x", h.Sum(nil)), n, err
+}
+
+// TestDownload holds that 100 MB come to the guest as the host sent them, up to the FIN.
+func TestDownload(t *testing.T) {
+	each(t, func(t *testing.T, offloads netif.Offloads) {
+		const size = 100e6
+		sums := make(chan string, 1)
+		addr := hostServer(t, func(c *net.TCPConn) {
+			sum, err := pattern(c, size)
+			if err != nil {
+				t.Error(err)
+			}
+			sums <- sum
+		})
+		g := newGuest(t, newBackend(t, Config{}), offloads)
+		got, n, err := sumOf(g.mustDial(addr))
+		if want := <-sums; err != nil || n != size || got != want {
+			t.Errorf("%d bytes, sum %s, error %v; want %d, %s", n, got, err, int(size), want)
+		}
+		if offloads&netif.TSO4 != 0 && (g.merged == 0 || g.largest < 60000) {
+			t.Errorf("the largest frame had %d bytes, although the driver takes large ones", g.largest)
+		}
+	})
+}
+
+// TestUpload holds the same of the other direction, and that the answer still comes after the guest's FIN.
+func TestUpload(t *testing.T) {
+	each(t, func(t *testing.T, offloads netif.Offloads) {
+		const size = 100e6
+		addr := hostServer(t, func(c *net.TCPConn) {
+			sum, _, err := sumOf(c)
+			if err != nil {
+				t.Error(err)
+			}
+			io.WriteString(c, sum)
+		})
+		g := newGuest(t, newBackend(t, Config{}), offloads)
+		c := g.mustDial(addr)
+		want, err := pattern(c, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseWrite()
+		got, err := io.ReadAll(c)
+		if err != nil || string(got) != want {
+			t.Errorf("sum %q, error %v; want %s", got, err, want)
+		}
+	})
+}
+
+// TestRefused holds that a port of the host that nobody listens at is refused, and not silent.
+func TestRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	g := newGuest(t, newBackend(t, Config{}), allOffloads)
+	_, err = g.dial(fmt.Sprintf("10.0.2.2:%d", port))
+	if err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("error %v", err)
+	}
+}
