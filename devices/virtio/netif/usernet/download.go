@@ -83,6 +83,9 @@ func (d *download) Len() int { return d.left }
 
 // Read implements io.Reader.
 func (d *download) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // the stack looks for the end in this way
+	}
 	for {
 		n, err := unix.Read(d.fd, p[:min(len(p), d.left)])
 		if err == unix.EINTR {
