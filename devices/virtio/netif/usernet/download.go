@@ -1,6 +1,7 @@
 package usernet
 
 import (
+	"fmt"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -14,18 +15,22 @@ type download struct {
 	fd    int
 	left  int // bytes that the socket is known to have, and that are to be read
 	stop  stop
+	err   error // why it stopped with stopError
 }
 
-// run returns true after the host's FIN and false after an error.
-func (d *download) run(r *relay) bool {
+// run returns nil after the host's FIN.
+func (d *download) run(r *relay) error {
 	d.relay = r
 	step := d.step
 	for {
-		if err := r.raw.Read(step); err != nil || d.stop == stopError {
-			return false
+		if err := r.raw.Read(step); err != nil {
+			return err
 		}
-		if d.stop == stopEnd {
-			return true
+		switch d.stop {
+		case stopError:
+			return d.err
+		case stopEnd:
+			return nil
 		}
 		<-r.changed[1]
 	}
@@ -37,7 +42,7 @@ func (d *download) step(fd uintptr) bool {
 	for {
 		n, err := unix.IoctlGetInt(d.fd, unix.TIOCINQ)
 		if err != nil {
-			d.stop = stopError
+			d.stop, d.err = stopError, err
 			return true
 		}
 		if n == 0 {
@@ -54,6 +59,9 @@ func (d *download) step(fd uintptr) bool {
 			d.stop = stopGuest
 			return true
 		default:
+			if d.err == nil {
+				d.err = stackError("send", stackErr)
+			}
 			d.stop = stopError
 			return true
 		}
@@ -71,7 +79,7 @@ func (d *download) look() (done, more bool) {
 	case err == unix.EINTR || n > 0:
 		return false, true
 	case err != nil:
-		d.stop = stopError
+		d.stop, d.err = stopError, err
 		return true, false
 	}
 	d.stop = stopEnd
@@ -92,6 +100,7 @@ func (d *download) Read(p []byte) (int, error) {
 			continue
 		}
 		if err != nil || n <= 0 {
+			d.err = fmt.Errorf("read: %d bytes, %d announced, %v", n, d.left, err)
 			return 0, io.ErrUnexpectedEOF // the socket has said that there is something
 		}
 		d.left -= n

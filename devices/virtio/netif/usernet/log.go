@@ -1,6 +1,9 @@
 package usernet
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // logRefused has a line about what the guest asked for and could not get, which is usual enough for the level.
 func (b *Backend) logRefused(msg string, args ...any) {
@@ -29,5 +32,15 @@ func (b *Backend) logFailed(msg string, args ...any) {
 	}
 	if n, ok := b.failed.Allow(time.Now()); ok {
 		b.log.Error("user network: "+msg, append(args, "suppressed", n)...)
+	}
+}
+
+// logReset has a line about a connection that ended by an error of either side.
+func (b *Backend) logReset(to net.Addr, err error) {
+	if b.ctx.Err() != nil {
+		return
+	}
+	if n, ok := b.resets.Allow(time.Now()); ok {
+		b.log.Debug("user network: TCP connection reset", "host", to, "err", err, "suppressed", n)
 	}
 }

@@ -15,6 +15,7 @@ import (
 // It does so inside of the calls that wait for the host's socket: what the guest sent is written to the socket from where it
 // lies in the stack, and what comes from the socket is read to where the stack keeps it for the guest.
 type relay struct {
+	b       *Backend
 	ep      tcpip.Endpoint
 	conn    *net.TCPConn
 	raw     syscall.RawConn
@@ -40,7 +41,7 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	options.SetReceiveBufferSize(int64(size), false)
 	keepAlive(ep)
 
-	r := &relay{ep: ep, conn: conn, raw: raw, most: b.readSize()}
+	r := &relay{b: b, ep: ep, conn: conn, raw: raw, most: b.readSize()}
 	var entries [2]waiter.Entry
 	for i, events := range []waiter.EventMask{waiter.ReadableEvents, waiter.WritableEvents} {
 		entries[i], r.changed[i] = waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
@@ -59,12 +60,13 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 }
 
 // end ends one direction: as it is usual, or the whole connection, which both sides learn by RST.
-func (r *relay) end(ok bool, usual func()) {
-	if ok {
+func (r *relay) end(err error, usual func()) {
+	if err == nil {
 		usual()
 		return
 	}
 	if !r.failed.Swap(true) {
+		r.b.logReset(r.conn.RemoteAddr(), err)
 		r.ep.Abort()
 		reset(r.conn)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -13,6 +14,11 @@ import (
 )
 
 const allOffloads = netif.Checksum | netif.TSO4
+
+// debugLog is a log with all lines, which the test shows when it fails.
+func debugLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
 
 // each runs a test with the drivers that there are.
 func each(t *testing.T, test func(t *testing.T, offloads netif.Offloads)) {
@@ -49,7 +55,7 @@ func TestDownload(t *testing.T) {
 			}
 			sums <- sum
 		})
-		g := newGuest(t, newBackend(t, Config{}), offloads)
+		g := newGuest(t, newBackend(t, Config{Log: debugLog(t)}), offloads)
 		got, n, err := sumOf(g.mustDial(addr))
 		if want := <-sums; err != nil || n != size || got != want {
 			t.Errorf("%d bytes, sum %s, error %v; want %d, %s", n, got, err, int(size), want)
@@ -71,7 +77,7 @@ func TestUpload(t *testing.T) {
 			}
 			io.WriteString(c, sum)
 		})
-		g := newGuest(t, newBackend(t, Config{}), offloads)
+		g := newGuest(t, newBackend(t, Config{Log: debugLog(t)}), offloads)
 		c := g.mustDial(addr)
 		want, err := pattern(c, size)
 		if err != nil {

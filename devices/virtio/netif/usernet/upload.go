@@ -23,24 +23,28 @@ type upload struct {
 	relay   *relay
 	fd      int
 	stop    stop
-	failed  bool // the socket
-	blocked bool // the socket took less than it was given
+	failed  bool  // the socket
+	err     error // why it stopped with stopError
+	blocked bool  // the socket took less than it was given
 	buffer  *[gatherSize]byte
 	start   int // of what waits in buffer
 	end     int
 }
 
-// run returns true after the guest's FIN and false after an error.
-func (u *upload) run(r *relay) bool {
+// run returns nil after the guest's FIN.
+func (u *upload) run(r *relay) error {
 	u.relay = r
 	defer u.free()
 	step := u.step
 	for {
-		if err := r.raw.Write(step); err != nil || u.stop == stopError {
-			return false
+		if err := r.raw.Write(step); err != nil {
+			return err
 		}
-		if u.stop == stopEnd {
-			return true
+		switch u.stop {
+		case stopError:
+			return u.err
+		case stopEnd:
+			return nil
 		}
 		<-r.changed[0]
 	}
@@ -75,7 +79,7 @@ func (u *upload) step(fd uintptr) bool {
 			u.stop = stopEnd
 			return true
 		default:
-			u.stop = stopError
+			u.stop, u.err = stopError, stackError("receive", err)
 			return true
 		}
 	}
@@ -138,7 +142,7 @@ func (u *upload) send(p []byte) int {
 			u.blocked = true
 			return sent
 		default:
-			u.failed = true
+			u.failed, u.err = true, err
 			return sent
 		}
 	}

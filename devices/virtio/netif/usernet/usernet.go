@@ -78,7 +78,7 @@ type Backend struct {
 	closed bool
 	flows  sync.WaitGroup
 
-	refused, dropped, failed virtio.RateLimit // of log lines
+	refused, dropped, failed, resets virtio.RateLimit // of log lines
 }
 
 // New makes a network and listens on the host's side of cfg.Forwards. Errors are one line and name the remedy.
