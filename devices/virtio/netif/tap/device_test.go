@@ -49,8 +49,8 @@ func (g *guest) give(addr uint64) {
 	g.Kick(0)
 }
 
-// receive returns the next frame of the type, with its header.
-func (g *guest) receive(etherType uint16) []byte {
+// receive returns the next frame that want takes, with its header.
+func (g *guest) receive(want func(frame []byte) bool) []byte {
 	g.t.Helper()
 	for {
 		var frame []byte
@@ -65,7 +65,7 @@ func (g *guest) receive(etherType uint16) []byte {
 			frame = append(frame, p...)
 			g.give(addr)
 		}
-		if binary.BigEndian.Uint16(frame[netif.HeaderSize+12:]) == etherType {
+		if want(frame[netif.HeaderSize:]) {
 			return frame
 		}
 	}
@@ -84,6 +84,8 @@ func (g *guest) send(segments [][]byte, at uint64) {
 	g.Kick(1)
 	g.Await(1)
 }
+
+func isTest(f []byte) bool { return binary.BigEndian.Uint16(f[12:]) == nettest.EtherType }
 
 // TestDevices has two guests on a bridge, one of which is paused now and then.
 func TestDevices(t *testing.T) {
@@ -104,7 +106,7 @@ func TestDevices(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := b.receive(nettest.EtherType); !bytes.Equal(got[netif.HeaderSize:], want) {
+		if got := b.receive(isTest); !bytes.Equal(got[netif.HeaderSize:], want) {
 			t.Fatalf("frame %d: %x", i, got)
 		}
 		// A large segment goes through whole, in several buffers.
@@ -119,7 +121,7 @@ func TestDevices(t *testing.T) {
 
 func sendLarge(a, b *guest, at uint64, n int) []byte {
 	a.send(segments(n), at)
-	return b.receive(0x0800)
+	return b.receive(isTCP)
 }
 
 // BenchmarkDevices is a frame from one guest to another over a bridge, one at a time, through doorbells, goroutines and interrupts.
