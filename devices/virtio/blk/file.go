@@ -24,7 +24,10 @@ type File struct {
 	path     string
 	size     int64
 	readOnly bool
+	direct   bool
 	iovecs   sync.Pool // of *[maxIOV]unix.Iovec
+
+	readNowait, writeNowait nowait
 }
 
 // OpenFile opens a raw disk image: a regular file or a block device, whose
@@ -151,18 +154,18 @@ func (f *File) Info() Info { return Info{Size: f.size, ReadOnly: f.readOnly} }
 // ReadVec implements Backend. If the file became shorter than it was when it
 // was opened, the error is io.ErrUnexpectedEOF.
 func (f *File) ReadVec(segments [][]byte, off int64) (int, error) {
-	n, err := f.transfer(unix.SYS_PREADV, segments, off)
+	n, err := f.transfer(read, segments, off, 0)
 	if err != nil {
-		err = f.opError("preadv", err)
+		err = f.opError("preadv2", err)
 	}
 	return n, err
 }
 
 // WriteVec implements Backend.
 func (f *File) WriteVec(segments [][]byte, off int64) (int, error) {
-	n, err := f.transfer(unix.SYS_PWRITEV, segments, off)
+	n, err := f.transfer(write, segments, off, 0)
 	if err != nil {
-		err = f.opError("pwritev", err)
+		err = f.opError("pwritev2", err)
 	}
 	return n, err
 }

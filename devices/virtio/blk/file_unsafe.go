@@ -7,10 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// transfer does all of segments with preadv or pwritev, however many calls
+// A direction is the system call that transfers.
+type direction uintptr
+
+const (
+	read  direction = unix.SYS_PREADV2
+	write direction = unix.SYS_PWRITEV2
+)
+
+// transfer does all of segments with preadv2 or pwritev2, however many calls
 // that takes. It exists because the functions of package unix allocate the
 // vector in each call.
-func (f *File) transfer(trap uintptr, segments [][]byte, off int64) (int, error) {
+func (f *File) transfer(d direction, segments [][]byte, off int64, flags uintptr) (int, error) {
 	vector := f.iovecs.Get().(*[maxIOV]unix.Iovec)
 	defer f.iovecs.Put(vector)
 	defer clear(vector[:min(len(segments), maxIOV)]) // the pool must not keep guest memory alive
@@ -24,7 +32,7 @@ func (f *File) transfer(trap uintptr, segments [][]byte, off int64) (int, error)
 				k++
 			}
 		}
-		n, err := f.transferVector(trap, vector[:k], off+int64(total))
+		n, err := f.transferVector(d, vector[:k], off+int64(total), flags)
 		if total += n; err != nil {
 			return total, err
 		}
@@ -33,17 +41,17 @@ func (f *File) transfer(trap uintptr, segments [][]byte, off int64) (int, error)
 }
 
 // transferVector does all of vector, which it consumes.
-func (f *File) transferVector(trap uintptr, vector []unix.Iovec, off int64) (int, error) {
+func (f *File) transferVector(d direction, vector []unix.Iovec, off int64, flags uintptr) (int, error) {
 	total := 0
 	for len(vector) > 0 {
-		// The last argument is the upper half of the offset on 32-bit hosts.
-		r, _, errno := unix.Syscall6(trap, uintptr(f.fd), uintptr(unsafe.Pointer(&vector[0])), uintptr(len(vector)), uintptr(off), 0, 0)
+		// The argument before the flags is the upper half of the offset on 32-bit hosts.
+		r, _, errno := unix.Syscall6(uintptr(d), uintptr(f.fd), uintptr(unsafe.Pointer(&vector[0])), uintptr(len(vector)), uintptr(off), 0, flags)
 		switch {
 		case errno == unix.EINTR:
 			continue
 		case errno != 0:
 			return total, errno
-		case r == 0 && trap == unix.SYS_PREADV:
+		case r == 0 && d == read:
 			return total, io.ErrUnexpectedEOF
 		case r == 0:
 			return total, io.ErrShortWrite
@@ -66,4 +74,9 @@ func consume(vector []unix.Iovec, n uint64) []unix.Iovec {
 		v.Len -= n
 	}
 	return vector
+}
+
+// misaligned reports whether s begins at no multiple of align, a power of two.
+func misaligned(s []byte, align int) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(s)))&uintptr(align-1) != 0
 }

@@ -2,6 +2,7 @@ package blk
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"govmm/devices/virtio"
 )
@@ -23,6 +24,10 @@ const (
 	statusOK          status = 0
 	statusIOError     status = 1
 	statusUnsupported status = 2
+
+	// statusWaits is never written: the request was only tried, and is to be
+	// served again.
+	statusWaits status = 0xff
 )
 
 const (
@@ -31,73 +36,114 @@ const (
 	flagUnmap   = 1  // in its flags
 )
 
+// maxTry is the most data, in bytes, of a request that is only tried. Copying
+// more takes so long that others had better copy theirs meanwhile.
+const maxTry = 64 << 10
+
 // A request is one chain, with its header copied out of guest memory.
 type request struct {
 	chain  *virtio.Chain
+	status []byte // one byte of guest memory, or none where there is no room for it
+	room   uint64 // bytes that can be written in front of the status
 	kind   uint32
 	sector uint64
 
-	// stable says that the driver cannot flush, so that writes must be on
-	// stable storage when they complete (5.2.6.2).
-	stable bool
+	headless bool   // the chain is too short for a header
+	features uint64 // negotiated
 }
 
-// serve does what the chain c asks for, writes its status, and returns the
-// number of bytes written to the beginning of the writable part.
-func (d *Device) serve(c *virtio.Chain, features uint64) uint32 {
-	w := c.Writable()
-	if len(w) == 0 {
-		return 0 // nowhere to put a status
-	}
-	// The status is the last byte, wherever the descriptors end.
-	last := w[len(w)-1]
-	statusByte := last[len(last)-1:]
-	w[len(w)-1] = last[:len(last)-1]
-	room := c.WritableLen()
+// stable says that the driver cannot flush, so that writes must be on stable
+// storage when they complete (5.2.6.2).
+func (r *request) stable() bool { return r.features&featureFlush == 0 }
 
-	n, s := d.dispatch(c, features)
-	statusByte[0] = byte(s)
-	if uint64(n) == room {
-		n++ // nothing is unwritten between the data and the status
+// parse reads the header of c, and takes the status off its writable part.
+func (d *Device) parse(c *virtio.Chain, features uint64) request {
+	r := request{chain: c, features: features}
+	if w := c.Writable(); len(w) > 0 {
+		// The status is the last byte, wherever the descriptors end.
+		last := w[len(w)-1]
+		r.status = last[len(last)-1:]
+		w[len(w)-1] = last[:len(last)-1]
+		r.room = c.WritableLen()
 	}
+	var header [headerSize]byte
+	if n, _ := c.Read(header[:]); n < headerSize {
+		r.headless = true
+		return r
+	}
+	r.kind = binary.LittleEndian.Uint32(header[0:])
+	r.sector = binary.LittleEndian.Uint64(header[8:])
+	return r
+}
+
+// serve does what the request asks for, writes its status, and returns the
+// number of bytes written to the beginning of the writable part.
+func (d *Device) serve(r *request) uint32 {
+	n, _ := d.attempt(r, false)
 	return n
 }
 
-// dispatch parses the header. It returns the number of bytes written to the
-// chain.
-func (d *Device) dispatch(c *virtio.Chain, features uint64) (uint32, status) {
-	var header [headerSize]byte
-	if n, _ := c.Read(header[:]); n < headerSize {
-		return 0, statusIOError
+// try is serve for a request for which nothing has to be waited. Otherwise it
+// is not done, and the request stays as it was.
+func (d *Device) try(r *request) (n uint32, done bool) { return d.attempt(r, true) }
+
+func (d *Device) attempt(r *request, try bool) (uint32, bool) {
+	if len(r.status) == 0 {
+		return 0, true // nowhere to put a status
 	}
-	r := request{
-		chain:  c,
-		kind:   binary.LittleEndian.Uint32(header[0:]),
-		sector: binary.LittleEndian.Uint64(header[8:]),
-		stable: features&featureFlush == 0,
+	n, s := d.dispatch(r, try)
+	if s == statusWaits {
+		return 0, false
+	}
+	r.status[0] = byte(s)
+	if uint64(n) == r.room {
+		n++ // nothing is unwritten between the data and the status
+	}
+	return n, true
+}
+
+// dispatch returns the number of bytes written to the chain.
+func (d *Device) dispatch(r *request, try bool) (uint32, status) {
+	if r.headless {
+		return 0, statusIOError
 	}
 	switch r.kind {
 	case typeIn:
-		return d.read(&r)
+		return d.read(r, try)
 	case typeOut:
-		return 0, d.write(&r)
-	case typeFlush:
-		return 0, d.sync(&r)
+		return 0, d.write(r, try)
 	case typeGetID:
-		_, _ = c.Write(d.id[:]) // as much as there is room for
-		return c.Written(), statusOK
-	case typeDiscard:
-		if !d.readOnly && features&featureDiscard == 0 {
-			return 0, statusUnsupported
+		_, _ = r.chain.Write(d.id[:]) // as much as there is room for
+		return r.chain.Written(), statusOK
+	case typeFlush, typeDiscard, typeWriteZeroes:
+		if try && !d.readOnly {
+			return 0, statusWaits
 		}
-		return 0, d.zero(&r, maxDiscardSegments)
-	case typeWriteZeroes:
-		if !d.readOnly && features&featureWriteZeroes == 0 {
-			return 0, statusUnsupported
-		}
-		return 0, d.zero(&r, maxWriteZeroesSegments)
+		return 0, d.maintain(r)
 	}
 	return 0, statusUnsupported
+}
+
+// maintain serves the requests that transfer no data.
+func (d *Device) maintain(r *request) status {
+	switch {
+	case r.kind == typeFlush:
+		return d.sync(r)
+	case !d.readOnly && r.features&featureOf(r.kind) == 0:
+		return statusUnsupported
+	case r.kind == typeDiscard:
+		return d.zero(r, maxDiscardSegments)
+	}
+	return d.zero(r, maxWriteZeroesSegments)
+}
+
+// featureOf returns the feature that allows a discard or a write-zeroes
+// request.
+func featureOf(kind uint32) uint64 {
+	if kind == typeDiscard {
+		return featureDiscard
+	}
+	return featureWriteZeroes
 }
 
 // offset returns the byte offset of sector if the n bytes from there on are
@@ -118,34 +164,60 @@ func (d *Device) dataOffset(sector, n uint64) (int64, bool) {
 	return d.offset(sector, n)
 }
 
-func (d *Device) read(r *request) (uint32, status) {
-	off, ok := d.dataOffset(r.sector, r.chain.WritableLen())
+func (d *Device) read(r *request, try bool) (uint32, status) {
+	n := r.chain.WritableLen()
+	off, ok := d.dataOffset(r.sector, n)
 	if !ok {
 		return 0, statusIOError
 	}
-	n, err := d.backend.ReadVec(r.chain.Writable(), off)
-	if err != nil {
-		d.logFailure("read", r.sector, err)
-		return uint32(n), statusIOError
+	var done int
+	var err error
+	switch {
+	case !try:
+		done, err = d.backend.ReadVec(r.chain.Writable(), off)
+	case d.trier == nil || n > maxTry:
+		return 0, statusWaits
+	default:
+		done, err = d.trier.TryReadVec(r.chain.Writable(), off)
 	}
-	return uint32(n), statusOK
+	switch {
+	case err == nil:
+		return uint32(done), statusOK
+	case try && errors.Is(err, ErrWouldWait):
+		return 0, statusWaits
+	}
+	d.logFailure("read", r.sector, err)
+	return uint32(done), statusIOError
 }
 
-func (d *Device) write(r *request) status {
-	off, ok := d.dataOffset(r.sector, r.chain.ReadableLen())
+func (d *Device) write(r *request, try bool) status {
+	n := r.chain.ReadableLen()
+	off, ok := d.dataOffset(r.sector, n)
 	if !ok || d.readOnly {
 		return statusIOError
 	}
-	if _, err := d.backend.WriteVec(r.chain.Readable(), off); err != nil {
-		d.logFailure("write", r.sector, err)
-		return statusIOError
+	var err error
+	switch {
+	case !try:
+		_, err = d.backend.WriteVec(r.chain.Readable(), off)
+	case d.trier == nil || n > maxTry || r.stable():
+		return statusWaits
+	default:
+		_, err = d.trier.TryWriteVec(r.chain.Readable(), off)
 	}
-	return d.settle(r)
+	switch {
+	case err == nil:
+		return d.settle(r)
+	case try && errors.Is(err, ErrWouldWait):
+		return statusWaits
+	}
+	d.logFailure("write", r.sector, err)
+	return statusIOError
 }
 
 // settle makes a completed write stable if the driver relies on it.
 func (d *Device) settle(r *request) status {
-	if !r.stable {
+	if !r.stable() {
 		return statusOK
 	}
 	return d.sync(r)
@@ -207,6 +279,9 @@ func (d *Device) zeroSegment(kind uint32, segment *[segmentSize]byte) status {
 	}
 	if count == 0 {
 		return statusOK
+	}
+	if kind == typeWriteZeroes {
+		d.chargeZeroes(uint64(count) << sectorShift)
 	}
 	if err := d.backend.Zero(off, int64(count)<<sectorShift, mode); err != nil {
 		d.logFailure(op, sector, err)

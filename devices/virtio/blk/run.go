@@ -8,63 +8,35 @@ import (
 	"govmm/devices/virtio"
 )
 
+// A run is one call of Device.Run.
+type run struct {
+	device   *Device
+	features uint64
+	fail     context.CancelCauseFunc
+	workers  sync.WaitGroup // of all queues
+	spare    atomic.Int64   // workers that may still be started
+	share    int64          // of each queue in the workers
+}
+
 // Run implements virtio.Device. Requests are served concurrently and complete
 // in any order. On cancellation it waits for those that the host is working
-// on.
+// on; those that wait for the limits of Config are put back.
 func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
-	p := &pool{device: d, session: s}
-	p.spawned.Store(1)
-	p.work(ctx)
-	p.workers.Wait()
-	return p.err
-}
-
-// A pool is the workers of one Run. One of them waits for the next request;
-// it serves that request itself, and whoever is idle takes its place. A
-// request is thus never handed from one goroutine to another. A worker is
-// started when a request leaves nobody to wait for the next one.
-type pool struct {
-	device  *Device
-	session *virtio.Session
-	workers sync.WaitGroup
-	idle    atomic.Int32 // workers that want turn
-	spawned atomic.Int32
-
-	// turn is held by the worker that waits in Next. It is a baton rather
-	// than a lock: it may be held for as long as the guest is idle. It guards:
-	turn sync.Mutex
-	err  error // of Next: the end for all workers
-}
-
-// work serves requests until there are no more.
-func (p *pool) work(ctx context.Context) {
-	q := p.session.Queues[0]
-	for {
-		c := p.next(ctx, q)
-		if c == nil {
-			return
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run{device: d, features: s.Features, fail: cancel}
+	var queues []*virtio.Queue
+	for _, q := range s.Queues {
+		if q.Enabled() {
+			queues = append(queues, q)
 		}
-		q.Push(c, p.device.serve(c, p.session.Features))
 	}
-}
-
-// next returns the next request, or nil when there will be no more.
-func (p *pool) next(ctx context.Context, q *virtio.Queue) *virtio.Chain {
-	p.idle.Add(1)
-	p.turn.Lock()
-	defer p.turn.Unlock()
-	p.idle.Add(-1)
-	if p.err != nil {
-		return nil
+	r.spare.Store(int64(max(0, d.workers-len(queues))))
+	r.share = int64(max(1, d.workers/max(1, len(queues))))
+	for _, q := range queues {
+		newPool(ctx, r, q).start()
 	}
-	c, err := q.Next(ctx)
-	if err != nil {
-		p.err = err
-		return nil
-	}
-	if p.idle.Load() == 0 && int(p.spawned.Load()) < p.device.workers {
-		p.spawned.Add(1)
-		p.workers.Go(func() { p.work(ctx) })
-	}
-	return c
+	<-ctx.Done()
+	r.workers.Wait()
+	return context.Cause(ctx)
 }

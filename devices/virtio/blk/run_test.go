@@ -12,8 +12,8 @@ import (
 	"govmm/devices/virtio/virtiotest"
 )
 
-// start runs a device behind the MMIO transport.
-func start(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
+// newTransport puts a device behind the MMIO transport.
+func newTransport(t testing.TB, device virtio.Device) (*virtiotest.MMIODriver, *virtiommio.Transport) {
 	t.Helper()
 	mem, irq := virtiotest.NewMemory(0, 1<<20), virtiotest.NewIRQ()
 	transport, err := virtiommio.New(virtiommio.Config{Device: device, Memory: mem, IRQ: irq})
@@ -21,14 +21,28 @@ func start(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { transport.Close() })
-	driver := virtiotest.NewDriver(t, transport, mem, irq)
+	return virtiotest.NewDriver(t, transport, mem, irq), transport
+}
+
+func newDriver(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
+	t.Helper()
+	driver, _ := newTransport(t, device)
+	return driver
+}
+
+// start runs a device behind the MMIO transport.
+func start(t testing.TB, device virtio.Device) *virtiotest.MMIODriver {
+	t.Helper()
+	driver := newDriver(t, device)
 	driver.Start(^uint64(0), 64)
 	return driver
 }
 
 // add makes a request without payload available and returns the address of
 // its status.
-func add(d *virtiotest.MMIODriver, kind uint32) uint64 {
+func add(d *virtiotest.MMIODriver, kind uint32) uint64 { return addTo(d, 0, kind) }
+
+func addTo(d *virtiotest.MMIODriver, queue int, kind uint32) uint64 {
 	bufs := readRequest(d.Mem, 0)
 	binary.LittleEndian.PutUint32(d.Mem.Bytes(bufs[0].Addr, 4), kind)
 	switch kind {
@@ -37,8 +51,8 @@ func add(d *virtiotest.MMIODriver, kind uint32) uint64 {
 	case typeFlush:
 		bufs = append(bufs[:1], bufs[2])
 	}
-	d.Rings[0].Add(bufs...)
-	d.Kick(0)
+	d.Rings[queue].Add(bufs...)
+	d.Kick(queue)
 	return bufs[len(bufs)-1].Addr
 }
 
