@@ -39,7 +39,7 @@ func benchFile(b *testing.B) *File {
 			b.Fatal(err)
 		}
 	}
-	return openFile(b, image.Name(), false)
+	return mustOpen(b, image.Name(), false)
 }
 
 // BenchmarkHost is what the rest is held against: a loop of system calls on one thread.

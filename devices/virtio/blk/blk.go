@@ -106,7 +106,7 @@ const (
 
 // Info describes a Backend.
 type Info struct {
-	Size     int64 // in bytes, a multiple of the two sizes below
+	Size     int64 // in bytes, a multiple of BlockSize
 	ReadOnly bool  // the device then never writes
 
 	// BlockSize is the unit in which the contents of the disk are laid out,

@@ -18,6 +18,8 @@ var ErrInUse = errors.New("image is in use")
 // maxIOV is the number of segments that one system call takes (UIO_MAXIOV).
 const maxIOV = 1024
 
+const pageSize = 4096
+
 // A File is a Backend on a regular file or a block device of the host.
 type File struct {
 	fd       int
@@ -25,7 +27,11 @@ type File struct {
 	size     int64
 	readOnly bool
 	direct   bool
-	iovecs   sync.Pool // of *[maxIOV]unix.Iovec
+	device   bool // a block device
+	block    int  // Info.BlockSize
+	physical int  // Info.PhysicalBlockSize
+	directIO
+	iovecs sync.Pool // of *[maxIOV]unix.Iovec
 
 	readNowait, writeNowait nowait
 }
@@ -40,18 +46,36 @@ type File struct {
 // else in the process closes the same file, as POSIX locks are, work over
 // network file systems, and are the kind that QEMU's image locking sees, so an
 // image cannot be written by both. They are advisory.
+//
+// Reads and writes go through the host's page cache; Sync makes what was written stable.
 func OpenFile(path string, readOnly bool) (*File, error) {
+	return openFile(path, readOnly, false)
+}
+
+// OpenDirect is OpenFile for I/O that goes past the host's page cache (O_DIRECT): the guest's own cache is then the only
+// one. Segments and offsets that are not aligned as the host's disk needs it are served too, but by way of a buffer.
+func OpenDirect(path string, readOnly bool) (*File, error) {
+	return openFile(path, readOnly, true)
+}
+
+func openFile(path string, readOnly, direct bool) (*File, error) {
 	mode := unix.O_RDWR
 	if readOnly {
 		mode = unix.O_RDONLY
 	}
+	if direct {
+		mode |= unix.O_DIRECT
+	}
 	// O_NONBLOCK, which means nothing for files and disks, keeps the open of
 	// a FIFO from waiting for somebody at its other end.
 	fd, err := open(path, mode|unix.O_CLOEXEC|unix.O_NONBLOCK)
+	if direct && errors.Is(err, unix.EINVAL) {
+		err = errNoDirect
+	}
 	if err != nil {
 		return nil, openError(path, readOnly, err)
 	}
-	f := &File{fd: fd, path: path, readOnly: readOnly}
+	f := &File{fd: fd, path: path, readOnly: readOnly, direct: direct}
 	f.iovecs.New = func() any { return new([maxIOV]unix.Iovec) }
 	if err := f.identify(); err != nil {
 		unix.Close(fd)
@@ -95,7 +119,14 @@ func (f *File) identify() error {
 		return os.NewSyscallError("fstat", err)
 	}
 	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFBLK:
+	case unix.S_IFREG:
+		// A guest had better write whole pages of the page cache.
+		f.block, f.physical = sectorSize, pageSize
+	case unix.S_IFBLK:
+		f.device = true
+		if err := f.blockSizes(); err != nil {
+			return err
+		}
 	case unix.S_IFDIR:
 		return errDirectory
 	default:
@@ -113,6 +144,13 @@ func (f *File) identify() error {
 		return fmt.Errorf("size %d is not a multiple of %d (if it is a raw image: truncate -s %%%d)", size, sectorSize, sectorSize)
 	}
 	f.size = size
+	if !f.direct {
+		return nil
+	}
+	if err := f.findAlignment(); err != nil {
+		return err
+	}
+	f.physical = max(f.block, f.align)
 	return nil
 }
 
@@ -149,12 +187,20 @@ func (f *File) Close() error {
 }
 
 // Info implements Backend.
-func (f *File) Info() Info { return Info{Size: f.size, ReadOnly: f.readOnly} }
+func (f *File) Info() Info {
+	return Info{Size: f.size, ReadOnly: f.readOnly, BlockSize: f.block, PhysicalBlockSize: f.physical}
+}
 
 // ReadVec implements Backend. If the file became shorter than it was when it
 // was opened, the error is io.ErrUnexpectedEOF.
 func (f *File) ReadVec(segments [][]byte, off int64) (int, error) {
-	n, err := f.transfer(read, segments, off, 0)
+	var n int
+	var err error
+	if f.direct {
+		n, err = f.readDirect(segments, off)
+	} else {
+		n, err = f.transfer(read, segments, off, 0)
+	}
 	if err != nil {
 		err = f.opError("preadv2", err)
 	}
@@ -163,7 +209,13 @@ func (f *File) ReadVec(segments [][]byte, off int64) (int, error) {
 
 // WriteVec implements Backend.
 func (f *File) WriteVec(segments [][]byte, off int64) (int, error) {
-	n, err := f.transfer(write, segments, off, 0)
+	var n int
+	var err error
+	if f.direct {
+		n, err = f.writeDirect(segments, off)
+	} else {
+		n, err = f.transfer(write, segments, off, 0)
+	}
 	if err != nil {
 		err = f.opError("pwritev2", err)
 	}
@@ -181,53 +233,6 @@ func (f *File) Sync() error {
 			return f.opError("fdatasync", err)
 		}
 	}
-}
-
-// Zero implements Backend, with fallocate. Where the file system cannot do
-// what is needed, a discard does nothing and zeroes are written.
-func (f *File) Zero(off, n int64, mode ZeroMode) error {
-	if mode != ZeroKeep {
-		done, err := f.fallocate(unix.FALLOC_FL_PUNCH_HOLE, off, n)
-		if done || err != nil || mode == Discard {
-			return err
-		}
-	}
-	done, err := f.fallocate(unix.FALLOC_FL_ZERO_RANGE, off, n)
-	if done || err != nil {
-		return err
-	}
-	return f.writeZeroes(off, n)
-}
-
-// fallocate reports whether it could do what was asked for. That it is not
-// supported is no error.
-func (f *File) fallocate(mode uint32, off, n int64) (bool, error) {
-	for {
-		err := unix.Fallocate(f.fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n)
-		switch err {
-		case nil:
-			return true, nil
-		case unix.EINTR:
-		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
-			// EINVAL is how block devices answer if they need more alignment.
-			return false, nil
-		default:
-			return false, f.opError("fallocate", err)
-		}
-	}
-}
-
-func (f *File) writeZeroes(off, n int64) error {
-	const chunk = 64 << 10
-	zeroes := make([]byte, min(n, chunk))
-	for n > 0 {
-		k := min(n, chunk)
-		if _, err := f.WriteVec([][]byte{zeroes[:k]}, off); err != nil {
-			return err
-		}
-		off, n = off+k, n-k
-	}
-	return nil
 }
 
 func (f *File) opError(op string, err error) error {

@@ -29,10 +29,10 @@ func tempPath(t testing.TB, size int) string {
 
 func tempFile(t testing.TB, size int) *File {
 	t.Helper()
-	return openFile(t, tempPath(t, size), false)
+	return mustOpen(t, tempPath(t, size), false)
 }
 
-func openFile(t testing.TB, path string, readOnly bool) *File {
+func mustOpen(t testing.TB, path string, readOnly bool) *File {
 	t.Helper()
 	f, err := OpenFile(path, readOnly)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestLocks(t *testing.T) {
 		conflict      bool
 	}{{false, false, true}, {false, true, true}, {true, false, true}, {true, true, false}} {
 		path := tempPath(t, sectorSize)
-		first := openFile(t, path, test.first)
+		first := mustOpen(t, path, test.first)
 		second, err := OpenFile(path, test.second)
 		if (err != nil) != test.conflict || test.conflict && !errors.Is(err, ErrInUse) {
 			t.Errorf("%+v: %v", test, err)
@@ -111,7 +111,7 @@ func TestLocks(t *testing.T) {
 		if err := first.Close(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("second Close: %v", err)
 		}
-		openFile(t, path, test.second)
+		mustOpen(t, path, test.second)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestFileReadWrite(t *testing.T) {
 // shorter while it was in use.
 func TestTruncatedUnderneath(t *testing.T) {
 	path := tempPath(t, 8*sectorSize)
-	f := openFile(t, path, false)
+	f := mustOpen(t, path, false)
 	if err := os.Truncate(path, 3*sectorSize); err != nil {
 		t.Fatal(err)
 	}

@@ -80,3 +80,19 @@ func consume(vector []unix.Iovec, n uint64) []unix.Iovec {
 func misaligned(s []byte, align int) bool {
 	return uintptr(unsafe.Pointer(unsafe.SliceData(s)))&uintptr(align-1) != 0
 }
+
+// discardBlocks tells a block device that a range is not needed. A hole in it, as fallocate makes one, would have to read as
+// zeroes, which not every disk that can discard promises. What the disk cannot discard stays.
+func (f *File) discardBlocks(off, n int64) error {
+	bounds := [2]uint64{uint64(off), uint64(n)}
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(f.fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&bounds)))
+		switch errno {
+		case 0, unix.EOPNOTSUPP, unix.EINVAL:
+			return nil
+		case unix.EINTR:
+		default:
+			return f.opError("BLKDISCARD", errno)
+		}
+	}
+}

@@ -2,7 +2,7 @@ package blk
 
 import "testing"
 
-// FuzzRequest serves one request whose readable part is the input, behind two
+// FuzzRequest serves one request, which is tried first, whose readable part is the input, behind two
 // bytes that choose the size of the writable part and how both are split.
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte{0, 0})
@@ -11,6 +11,8 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		b := newBench(t, newDisk(16), Config{ID: "fuzz"})
+		choice := input[1]
+		b.device.trier = &tryDisk{b.disk, func() bool { return choice&1 != 0 }}
 		room, split := 64*int(input[0]), []int{int(input[1]), 16, int(input[1]) * 8}
 		input = input[2:]
 		in, out := b.mem.Alloc(uint64(len(input)), 1), b.mem.Alloc(uint64(room)+1, 1)

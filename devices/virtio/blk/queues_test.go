@@ -18,7 +18,11 @@ type tryDisk struct {
 
 func (d *tryDisk) TryReadVec(segments [][]byte, off int64) (int, error) {
 	if d.wait() {
-		segments[0][0] ^= 0xff // a part of the transfer may be done
+		for _, s := range segments {
+			for i := range s {
+				s[i] = 0xff // a part of the transfer may be done
+			}
+		}
 		return 1, ErrWouldWait
 	}
 	n, err := d.disk.ReadVec(segments, off)
