@@ -85,8 +85,8 @@ func TestBadInput(t *testing.T) {
 		{"disk is a FIFO", run("-d", "fifo", "kernel"), "neither a regular file nor a block device", ""},
 		{"disk of an odd size", run("-d", "odd.img", "kernel"), "size 1000 is not a multiple of 512", ""},
 		{"disk twice", run("-d", "disk.img", "-d", "disk.img", "kernel"), "disk image disk.img: image is in use", ""},
-		{"disk without a path", run("-d", ",ro", "kernel"), "PATH,ro", ""},
-		{"disk with an unknown option", run("-d", "disk.img,rw", "kernel"), `option "rw" is not known; there is ro`, ""},
+		{"disk without a path", run("-d", ",ro", "kernel"), "write it as PATH", ""},
+		{"disk with an unknown option", run("-d", "disk.img,rw", "kernel"), `option "rw" is not known; there are ro, cache=`, ""},
 		{"disk not to be written", run("-d", "ro.img", "kernel"), `open it with ",ro"`, unprivileged()},
 		{"many disks", append(slices.Repeat(run("-d", "disk.img,ro"), 32), "kernel"), "are too many, there are PCI slots for 31", ""},
 

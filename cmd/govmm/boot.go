@@ -12,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"govmm/devices/virtio"
-	"govmm/devices/virtio/blk"
 	"govmm/machine"
 )
 
@@ -69,11 +67,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.IntVarP(&f.cpus, "cpus", "c", machine.DefaultCPUs, "number of virtual CPUs")
 	flags.StringVarP(&f.appended, "append", "a", "", "`words` to add to the kernel's command line ("+machine.DefaultCmdline+")")
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
-	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,ro]`; repeat for more, in the guest's order")
-	flags.Var(&f.devices.balloon, "balloon", "give the guest a memory balloon, by which memory that it frees goes back to the host; with `SIZE` ask it to do without that much")
-	flags.Lookup("balloon").NoOptDefVal = "0"
-	flags.BoolVar(&f.devices.rng, "rng", true, "give the guest random numbers of the host's")
-	flags.Var(&f.devices.console, "console", "what standard input and output are joined with: the serial port, or a virtio console (hvc0), which follows the terminal's size")
+	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,OPTION]...`: ro, cache=writeback (default) or none (past the host's page cache), rate=OPS:BYTES (each a second, with K, M or G; either may be empty), serial=TEXT; write a comma in PATH twice; repeat for more, in the guest's order")
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
 	flags.Var(&f.transport, "transport", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI")
 	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
@@ -138,7 +132,7 @@ func (f *bootFlags) run(replaced bool) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Devices, err = blockDevices(disks, cfg.Log); err != nil {
+	if cfg.Devices, err = blockDevices(disks, cfg.CPUs, cfg.Log); err != nil {
 		return err
 	}
 	single, err := f.devices.single(cfg.Memory, cfg.Log)
@@ -225,19 +219,7 @@ func (f *bootFlags) explain(err error) error {
 	return err
 }
 
-func blockDevices(disks []*blk.File, log *slog.Logger) ([]virtio.Device, error) {
-	var devs []virtio.Device
-	for _, d := range disks {
-		dev, err := blk.New(blk.Config{Backend: d, Log: log})
-		if err != nil {
-			return nil, err
-		}
-		devs = append(devs, dev)
-	}
-	return devs, nil
-}
-
-func closeDisks(disks []*blk.File) {
+func closeDisks(disks []openDisk) {
 	for _, d := range disks {
 		if err := d.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "govmm:", err)

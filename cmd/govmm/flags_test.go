@@ -41,23 +41,6 @@ func TestSizeString(t *testing.T) {
 	}
 }
 
-func TestParseDisk(t *testing.T) {
-	for text, want := range map[string]disk{
-		"a.img":    {path: "a.img"},
-		"a.img,ro": {path: "a.img", readOnly: true},
-		"/x/y":     {path: "/x/y"},
-	} {
-		if got, err := parseDisk(text); err != nil || got != want {
-			t.Errorf("%q: %+v, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{"", ",ro", "a.img,rw", "a.img,ro,"} {
-		if _, err := parseDisk(bad); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-}
-
 func TestKernelCmdline(t *testing.T) {
 	for _, tt := range []struct {
 		flags    bootFlags
