@@ -4,6 +4,8 @@
 // it at port 0xf4, 4 ports wide, or at QEMU's default, 0x501, 2 ports wide.
 //
 // The value that the guest writes is the guest's, and any of 2^32.
+//
+// A Port has no state, and so is no devices.Snapshotter.
 package debugexit
 
 import "encoding/binary"

@@ -3,6 +3,8 @@
 // machine and its guests to agree on.
 //
 // The bytes are the guest's, as many and as often as it likes.
+//
+// A Port has no state, and so is no devices.Snapshotter.
 package markport
 
 // A Port calls a function with each byte that the guest writes. It is a devices.Handler
