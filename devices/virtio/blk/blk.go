@@ -67,7 +67,7 @@ const (
 	maxIDSize   = 20 // VIRTIO_BLK_ID_BYTES (5.2.6)
 
 	defaultQueueSize = 256
-	defaultWorkers   = 16
+	defaultWorkers   = 16 // for one queue; each further one brings one more
 	maxQueues        = 32
 	maxBlockSize     = 64 << 10
 
@@ -169,8 +169,8 @@ type Config struct {
 	QueueSize uint16
 
 	// Workers is the maximum number of requests served at the same time, each
-	// of which holds a thread while the host works on it; 0 means 16. All
-	// queues share them, but each has at least one.
+	// of which holds a thread while the host works on it. All queues share them, but
+	// each has at least one; 0 means 15 more than that.
 	Workers int
 
 	// Ops and Bytes are the most requests and the most bytes read and written
@@ -207,7 +207,7 @@ func New(cfg Config) (*Device, error) {
 		cfg.QueueSize = defaultQueueSize
 	}
 	if cfg.Workers == 0 {
-		cfg.Workers = defaultWorkers
+		cfg.Workers = cfg.Queues + defaultWorkers - 1
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

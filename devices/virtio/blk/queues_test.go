@@ -3,6 +3,7 @@ package blk
 import (
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -196,6 +197,31 @@ func TestZeroesAreCharged(t *testing.T) {
 		b.do(test.kind, 0, segment(0, 8, 0), 0)
 		if waits := b.device.bytes.Take(0, time.Now()) > 0; waits != test.want {
 			t.Errorf("type %d: the next one waits is %v", test.kind, waits)
+		}
+	}
+}
+
+// TestOneGoroutineServesWhatNeedsNoWait holds that tries that succeed start and wake no other worker.
+func TestOneGoroutineServesWhatNeedsNoWait(t *testing.T) {
+	driver := start(t, newDevice(t, Config{Backend: &tryDisk{newDisk(4), func() bool { return false }}}))
+	add(driver, typeIn)
+	driver.Await(0)
+	before := runtime.NumGoroutine()
+	for range 20 {
+		add(driver, typeIn)
+		add(driver, typeGetID)
+		driver.Await(0)
+		driver.Await(0)
+	}
+	if n := runtime.NumGoroutine(); n > before { // those of earlier tests may end
+		t.Errorf("%d goroutines, %d before", n, before)
+	}
+}
+
+func TestDefaultWorkers(t *testing.T) {
+	for queues, workers := range map[int]int{1: 16, 16: 31} {
+		if d := newDevice(t, Config{Backend: newDisk(1), Queues: queues}); d.workers != workers {
+			t.Errorf("%d workers for %d queues, want %d", d.workers, queues, workers)
 		}
 	}
 }
