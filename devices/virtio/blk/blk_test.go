@@ -460,8 +460,8 @@ func TestServeDoesNotAllocate(t *testing.T) {
 					if serve {
 						r := b.device.parse(c, b.features)
 						_ = b.device.admit(t.Context(), &r)
-						if _, done := b.device.try(&r); done == f.direct {
-							t.Fatalf("%s, type %d: a try was done: %v", name, kind, done)
+						if _, done := b.device.try(&r); done && f.direct {
+							t.Fatalf("%s, type %d: a try was done", name, kind)
 						}
 						used = b.device.serve(&r)
 					}
