@@ -21,7 +21,6 @@ type bootFlags struct {
 	cpus      int
 	appended  string
 	cmdline   string
-	disks     []string
 	devices   deviceFlags
 	debugExit bool
 	transport transport
@@ -67,7 +66,12 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.IntVarP(&f.cpus, "cpus", "c", machine.DefaultCPUs, "number of virtual CPUs")
 	flags.StringVarP(&f.appended, "append", "a", "", "`words` to add to the kernel's command line ("+machine.DefaultCmdline+")")
 	flags.StringVar(&f.cmdline, "cmdline", "", "the kernel's whole command line, in place of the default")
-	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,OPTION]...`: ro, cache=writeback (default) or none (past the host's page cache), rate=OPS:BYTES (each a second, with K, M or G; either may be empty), serial=TEXT; write a comma in PATH twice; repeat for more, in the guest's order")
+	flags.StringArrayVarP(&f.devices.disks, "disk", "d", nil, "disk image, `PATH[,OPTION]...`: ro, cache=none (past the host's page cache) or writeback, rate=OPS:BYTES (a second), serial=TEXT; write a comma in PATH twice; repeat for more, in the guest's order")
+	flags.StringArrayVarP(&f.devices.nets, "net", "n", nil, "network, `KIND[,OPTION]...`: user (no privilege needed; hostfwd=tcp:HOST:PORT-GUEST:PORT, mtu=N, restrict), tap=NAME (an existing tap; queues=N), tap (a new one, as root; bridge=NAME or else routed), fd=N (a tap's descriptor); mac=ADDRESS; repeat for more, in the guest's order")
+	flags.Var(&f.devices.balloon, "balloon", "give the guest a memory balloon, by which memory that it frees goes back to the host; with `SIZE` ask it to do without that much")
+	flags.Lookup("balloon").NoOptDefVal = "0"
+	flags.BoolVar(&f.devices.rng, "rng", true, "give the guest random numbers of the host's")
+	flags.Var(&f.devices.console, "console", "what standard input and output are joined with: the serial port, or a virtio console (hvc0), which follows the terminal's size")
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
 	flags.Var(&f.transport, "transport", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI")
 	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
@@ -127,28 +131,16 @@ func (f *bootFlags) run(replaced bool) error {
 	stop := endOnSignal(end)
 	defer stop()
 
-	disks, err := openDisks(f.disks)
-	defer closeDisks(disks)
-	if err != nil {
-		return err
-	}
-	if cfg.Devices, err = blockDevices(disks, cfg.CPUs, cfg.Log); err != nil {
-		return err
-	}
-	single, err := f.devices.single(cfg.Memory, cfg.Log)
-	if err != nil {
-		return err
-	}
-	cfg.Devices = append(cfg.Devices, single...)
 	out, err := newOutput(ctx, os.Stdout, end)
 	if err != nil {
 		return err
 	}
 	defer out.close()
 	cfg.Console = out // of a guest with another console too: its kernel may have something to say before that works
-	hvc := newConsole(out, cfg.Log)
-	if f.devices.console == virtioConsole {
-		cfg.Devices = append(cfg.Devices, hvc)
+	devices, err := f.devices.open(&cfg, out)
+	defer devices.close()
+	if err != nil {
+		return err
 	}
 	m, err := f.newMachine(cfg)
 	if err != nil {
@@ -159,9 +151,9 @@ func (f *bootFlags) run(replaced bool) error {
 	con := openConsole(end, cfg.Log)
 	defer con.restore()
 	send := m.WriteConsole
-	if f.devices.console == virtioConsole {
-		send = hvc.Receive
-		followSize(ctx, hvc)
+	if devices.console != nil {
+		send = devices.console.Receive
+		followSize(ctx, devices.console)
 	}
 	if err := con.start(ctx, send); err != nil {
 		return err
@@ -217,14 +209,6 @@ func (f *bootFlags) explain(err error) error {
 		return fmt.Errorf("%s: %w", f.kernel, load.Err)
 	}
 	return err
-}
-
-func closeDisks(disks []openDisk) {
-	for _, d := range disks {
-		if err := d.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, "govmm:", err)
-		}
-	}
 }
 
 // endOnSignal has the signals that end programs end the run in order instead. SIGPIPE

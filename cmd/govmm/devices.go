@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -19,8 +20,10 @@ import (
 	"govmm/machine"
 )
 
-// deviceFlags are the flags for devices of which a machine has one at most.
+// deviceFlags are the flags for devices.
 type deviceFlags struct {
+	disks      []string
+	nets       []string
 	rng        bool
 	balloon    size
 	hasBalloon bool
@@ -64,7 +67,59 @@ func (k consoleKind) cmdline() string {
 	return machine.DefaultCmdline
 }
 
-// single makes the devices of which there is one at most.
+// openDevices are a guest's devices with what is behind them.
+type openDevices struct {
+	disks   []openDisk
+	nets    []backend
+	console *virtioconsole.Device // nil if the serial port is the console
+}
+
+// open makes the devices and adds them to cfg: disks, networks, and what there is one of. The caller closes what it gives, also together
+// with an error.
+func (f *deviceFlags) open(cfg *machine.Config, out io.Writer) (o *openDevices, err error) {
+	o = new(openDevices)
+	if o.disks, err = openDisks(f.disks); err != nil {
+		return o, err
+	}
+	disks, err := blockDevices(o.disks, cfg.CPUs, cfg.Log)
+	if err != nil {
+		return o, err
+	}
+	nets, open, err := openNetworks(f.nets, cfg.CPUs, cfg.Log)
+	o.nets = open
+	if err != nil {
+		return o, err
+	}
+	single, err := f.single(cfg.Memory, cfg.Log)
+	if err != nil {
+		return o, err
+	}
+	cfg.Devices = slices.Concat(disks, nets, single)
+	if f.console == virtioConsole {
+		o.console = virtioconsole.New(virtioconsole.Config{Out: out, Log: cfg.Log})
+		cfg.Devices = append(cfg.Devices, o.console)
+	}
+	return o, nil
+}
+
+// close closes what is behind the devices of a machine that is closed.
+func (o *openDevices) close() {
+	for _, d := range o.disks {
+		warn(d.Close())
+	}
+	for _, n := range o.nets {
+		warn(n.Close())
+	}
+}
+
+// warn tells of an error that changes nothing any more.
+func warn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "govmm:", err)
+	}
+}
+
+// single makes the random numbers and the balloon.
 func (f *deviceFlags) single(memory uint64, log *slog.Logger) ([]virtio.Device, error) {
 	var devs []virtio.Device
 	if f.rng {
@@ -81,11 +136,6 @@ func (f *deviceFlags) single(memory uint64, log *slog.Logger) ([]virtio.Device, 
 		devs = append(devs, b)
 	}
 	return devs, nil
-}
-
-// newConsole returns a virtio console that prints to out.
-func newConsole(out io.Writer, log *slog.Logger) *virtioconsole.Device {
-	return virtioconsole.New(virtioconsole.Config{Out: out, Log: log})
 }
 
 // followSize tells the guest the size of the terminal whenever it changes, until ctx ends.

@@ -80,7 +80,7 @@ func TestBlockDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	disks, err := openDisks([]string{path + ",serial=root"})
-	defer closeDisks(disks)
+	defer (&openDevices{disks: disks}).close()
 	if err != nil {
 		t.Fatal(err)
 	}
