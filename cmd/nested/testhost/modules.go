@@ -19,8 +19,10 @@ var wantedModules = []string{
 	"9pnet_virtio", "9p", "overlay",
 	"kvm-amd",
 	"tun", "tap", "vhost_net", "vhost_vsock",
-	// ext4 asks for this one by an alias.
+	// ext4 and nf_tables ask for this one by an alias.
 	"crc32c_generic", "ext4", "virtio_blk", "loop",
+	// For taps on bridges and behind a masquerade.
+	"bridge", "nf_tables", "nft_chain_nat", "nft_masq",
 }
 
 // A module is a kernel module, ready to be loaded.
