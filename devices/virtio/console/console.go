@@ -2,11 +2,16 @@
 // output, input, the size of the terminal, and the emergency write, by which a guest prints without
 // queues.
 //
-// Left out are further ports (VIRTIO_CONSOLE_F_MULTIPORT), and with them the control queues.
+// With VIRTIO_CONSOLE_F_MULTIPORT the driver says by a control message when it takes input (5.3.6.2), and gets none
+// before. Linux needs that: it discards what is in the receive queue before it has set up the port, which is after
+// DRIVER_OK. A driver without the feature gets input from DRIVER_OK on.
+//
+// Left out are further ports, and the name of the port.
 //
 // # The guest's inputs
 //
-// What it prints, the buffers that it gives for input, and what it writes to the configuration space. Output is passed on
+// What it prints, the buffers that it gives for input and control messages, its own control messages, and what it writes
+// to the configuration space. Output is passed on
 // as it is, without a look at it, and straight from guest RAM, so that the bytes may change until Out has read
 // them. A buffer is printed up to maxOutput, which bounds what a reset waits for.
 package console
@@ -24,6 +29,7 @@ import (
 // Feature bits (5.3.3).
 const (
 	featureSize           uint64 = 1 << 0 // VIRTIO_CONSOLE_F_SIZE
+	featureMultiport      uint64 = 1 << 1 // VIRTIO_CONSOLE_F_MULTIPORT
 	featureEmergencyWrite uint64 = 1 << 2 // VIRTIO_CONSOLE_F_EMERG_WRITE
 )
 
@@ -32,15 +38,26 @@ const (
 	receiveQueue  = 0 // receiveq(port0)
 	transmitQueue = 1 // transmitq(port0)
 
+	// With VIRTIO_CONSOLE_F_MULTIPORT, from the driver's point of view.
+	controlReceiveQueue  = 2
+	controlTransmitQueue = 3
+
 	// Linux fills the receive queue with a page for each descriptor, so it is no larger than is of use.
 	receiveQueueSize  = 16
 	transmitQueueSize = 64
+
+	// There are never more messages under way to the driver, and Linux sends one at a time. It has a
+	// page for each message that it may get.
+	controlQueueSize = 4
+
+	maxPorts = 1
 )
 
-// Offsets in struct virtio_console_config (5.3.4). max_nr_ports, at 4, belongs to a feature that is left out.
+// Offsets in struct virtio_console_config (5.3.4).
 const (
 	configCols           = 0
 	configRows           = 2
+	configMaxPorts       = 4
 	configEmergencyWrite = 8
 	configSize           = 12
 )
@@ -64,19 +81,21 @@ type Device struct {
 	cols, rows uint16
 	resized    chan struct{} // holds a token when the size has changed and the driver was not told
 
-	input input
+	input   input
+	control control
 
 	// outMu makes the calls of out one at a time; nothing else is done with it held.
 	outMu  sync.Mutex
 	out    io.Writer
 	single [1]byte // of an emergency write
 
-	failed, excess virtio.RateLimit
+	failed, excess, strange virtio.RateLimit
 }
 
 // New returns a console of unknown size, which is 0 columns by 0 rows.
 func New(c Config) *Device {
 	d := &Device{out: c.Out, log: c.Log, resized: make(chan struct{}, 1), input: newInput()}
+	d.control.wake = make(chan struct{}, 1)
 	if d.out == nil {
 		d.out = io.Discard
 	}
@@ -90,10 +109,12 @@ func New(c Config) *Device {
 func (d *Device) Type() virtio.DeviceType { return virtio.TypeConsole }
 
 // Features implements virtio.Device.
-func (d *Device) Features() uint64 { return featureSize | featureEmergencyWrite }
+func (d *Device) Features() uint64 { return featureSize | featureMultiport | featureEmergencyWrite }
 
 // QueueSizes implements virtio.Device.
-func (d *Device) QueueSizes() []uint16 { return []uint16{receiveQueueSize, transmitQueueSize} }
+func (d *Device) QueueSizes() []uint16 {
+	return []uint16{receiveQueueSize, transmitQueueSize, controlQueueSize, controlQueueSize}
+}
 
 // ReadConfig implements virtio.Device.
 func (d *Device) ReadConfig(off uint64, p []byte) {
@@ -102,6 +123,7 @@ func (d *Device) ReadConfig(off uint64, p []byte) {
 	binary.LittleEndian.PutUint16(c[configCols:], d.cols)
 	binary.LittleEndian.PutUint16(c[configRows:], d.rows)
 	d.sizeMu.Unlock()
+	binary.LittleEndian.PutUint32(c[configMaxPorts:], maxPorts)
 	virtio.ReadConfig(c[:], off, p)
 }
 

@@ -10,14 +10,13 @@ import (
 	"sync"
 	"testing"
 
-	"govmm/devices"
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/virtiommio"
 	"govmm/devices/virtio/virtiotest"
 )
 
 func request(mem *virtiotest.Memory, queue int) []virtiotest.Buf {
-	if queue == receiveQueue {
+	if queue == receiveQueue || queue == controlReceiveQueue {
 		return nil
 	}
 	return []virtiotest.Buf{{Addr: mem.Alloc(16, 1), Len: 16}}
@@ -68,6 +67,7 @@ type guest struct {
 	transport *virtiommio.Transport
 	ram       *watched
 	rang      chan struct{}
+	features  uint64 // that the driver accepts
 }
 
 // A watched memory calls write, if set, with each address that the device is to write to.
@@ -83,11 +83,17 @@ func (w *watched) WriteSlice(addr, n uint64) ([]byte, error) {
 	return w.Memory.WriteSlice(addr, n)
 }
 
-// newGuest makes a guest whose driver has started.
+// newGuest makes a guest whose driver has started. It knows nothing of control queues.
 func newGuest(t testing.TB, cfg Config) *guest {
 	t.Helper()
+	return guestWith(t, cfg, ^(virtio.FeatureEventIdx | featureMultiport))
+}
+
+// guestWith makes a guest whose driver accepts these features and has set DRIVER_OK.
+func guestWith(t testing.TB, cfg Config, features uint64) *guest {
+	t.Helper()
 	mem, irq := virtiotest.NewMemory(0x10000, 4<<20), virtiotest.NewIRQ()
-	g := &guest{t: t, device: New(cfg), ram: &watched{Memory: mem}, rang: make(chan struct{}, 1)}
+	g := &guest{t: t, device: New(cfg), ram: &watched{Memory: mem}, rang: make(chan struct{}, 1), features: features}
 	var err error
 	g.transport, err = virtiommio.New(virtiommio.Config{Device: g.device, Memory: g.ram, IRQ: bell{irq, g.rang}})
 	if err != nil {
@@ -101,7 +107,7 @@ func newGuest(t testing.TB, cfg Config) *guest {
 
 func (g *guest) start() {
 	g.t.Helper()
-	g.Start(^uint64(0)&^virtio.FeatureEventIdx, transmitQueueSize)
+	g.Start(g.features, transmitQueueSize)
 }
 
 // text puts s into memory, in a segment for each of its parts.
@@ -244,7 +250,7 @@ func TestResize(t *testing.T) {
 	g := newGuest(t, Config{})
 	size := func() [2]uint16 {
 		p := g.ReadConfig(0, configSize)
-		if !bytes.Equal(p[4:], make([]byte, 8)) {
+		if !bytes.Equal(p[4:], []byte{1, 0, 0, 0, 0, 0, 0, 0}) {
 			t.Errorf("configuration space %x", p)
 		}
 		return [2]uint16{binary.LittleEndian.Uint16(p), binary.LittleEndian.Uint16(p[2:])}
@@ -278,41 +284,6 @@ func (g *guest) awaitConfigChange() {
 		<-g.rang
 	}
 	g.Write32(virtiotest.RegInterruptACK, 2)
-}
-
-func TestState(t *testing.T) {
-	d := New(Config{})
-	d.Resize(132, 43)
-	saved, err := d.SaveState()
-	if err != nil {
-		t.Fatal(err)
-	}
-	restored := New(Config{})
-	if err := restored.RestoreState(saved); err != nil {
-		t.Fatal(err)
-	}
-	if cols, rows := restored.Size(); cols != 132 || rows != 43 {
-		t.Errorf("%d by %d", cols, rows)
-	}
-	again, err := restored.SaveState()
-	if err != nil || string(again.Data) != string(saved.Data) || again.Version != saved.Version {
-		t.Errorf("saved again: %s, %v", again.Data, err)
-	}
-	for _, bad := range []devices.State{
-		{},
-		{Version: 2, Data: saved.Data},
-		{Version: 1, Data: []byte(`{"cols":65536}`)},
-		{Version: 1, Data: []byte(`{"rows":-1}`)},
-		{Version: 1, Data: []byte(`{"ports":1}`)},
-		{Version: 1, Data: []byte(`{"rows":1}}`)},
-	} {
-		if err := restored.RestoreState(bad); !errors.Is(err, devices.ErrState) {
-			t.Errorf("%s: %v", bad.Data, err)
-		}
-	}
-	if after, _ := restored.SaveState(); string(after.Data) != string(saved.Data) {
-		t.Error("a state that was refused has changed the device")
-	}
 }
 
 // FuzzOutput prints the input in segments of the length that its first byte says, and writes it to the

@@ -10,11 +10,12 @@ import (
 // An input is the bytes on their way from Receive to the guest.
 type input struct {
 	turn  chan struct{} // holds a token while a Receive is under way
-	fed   chan struct{} // holds a token when Receive has brought bytes
+	fed   chan struct{} // holds a token when Receive has brought bytes or the driver has opened the port
 	taken chan struct{} // holds a token when the last of them was taken
 
 	mu   sync.Mutex
 	rest []byte // of what Receive was given
+	open bool   // the driver takes input
 }
 
 func newInput() input {
@@ -22,7 +23,7 @@ func newInput() input {
 }
 
 // Receive feeds p to the guest as input. It blocks until all of p is in buffers that the guest gave, or until ctx
-// ends; a guest that has no driver gives none. It returns how many bytes were taken and, when those are not all, ctx's
+// ends; a guest that has no driver, or one that has not opened the port, takes none. It returns how many bytes were taken and, when those are not all, ctx's
 // error. What was taken the guest gets, also after a pause. Concurrent calls take turns, each with all of its bytes.
 func (d *Device) Receive(ctx context.Context, p []byte) (int, error) {
 	in := &d.input
@@ -73,11 +74,26 @@ func (in *input) waiting() bool {
 	return len(in.rest) > 0
 }
 
-// fill moves as many bytes as fit to c, and returns false if there are none to move.
+// setOpen says whether the driver takes input.
+func (in *input) setOpen(open bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.open = open
+	signal(in.fed)
+}
+
+// ready reports whether bytes wait that the guest would take.
+func (in *input) ready() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.open && len(in.rest) > 0
+}
+
+// fill moves as many bytes as fit to c, and returns false if there are none to move or the driver does not take them.
 func (in *input) fill(c *virtio.Chain) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if len(in.rest) == 0 {
+	if !in.open || len(in.rest) == 0 {
 		return false
 	}
 	n, _ := c.Write(in.rest) // the error is that they do not all fit

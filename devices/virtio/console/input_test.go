@@ -321,6 +321,7 @@ func TestDoesNotAllocate(t *testing.T) {
 		t.Errorf("output allocates %v times", n)
 	}
 	typed := []byte("typed")
+	d.input.setOpen(true)
 	receive := func(c *virtio.Chain) {
 		d.input.bring(typed)
 		d.input.fill(c)
