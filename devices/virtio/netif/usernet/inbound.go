@@ -38,12 +38,16 @@ func (b *Backend) listen() error {
 
 func (l *listener) listen(f Forward) (err error) {
 	at := netip.AddrPortFrom(f.Host, f.HostPort)
+	family := "4" // without it 0.0.0.0 would be all of IPv6, too
+	if f.Host.Is6() {
+		family = "6"
+	}
 	if f.UDP {
-		if l.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); err == nil {
+		if l.udp, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err == nil {
 			f.HostPort = l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 		}
 	} else {
-		if l.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at)); err == nil {
+		if l.tcp, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(at)); err == nil {
 			f.HostPort = l.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
 		}
 	}

@@ -50,7 +50,7 @@ func TestUDP(t *testing.T) {
 	each(t, func(t *testing.T, offloads netif.Offloads) {
 		g := newGuest(t, newBackend(t, Config{}), offloads)
 		c := g.dialUDP(udpEcho(t))
-		for _, n := range []int{1, 1471, 1472, 1473, 9000, maxDatagram} {
+		for _, n := range []int{0, 1, 1471, 1472, 1473, 9000, maxDatagram} {
 			want := bytes.Repeat([]byte{byte(n), 1, 2}, n/3+1)[:n]
 			if _, err := c.Write(want); err != nil {
 				t.Fatal(err)

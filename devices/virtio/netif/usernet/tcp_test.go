@@ -9,6 +9,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"govmm/devices/virtio/netif"
 )
@@ -103,5 +106,44 @@ func TestRefused(t *testing.T) {
 	_, err = g.dial(fmt.Sprintf("10.0.2.2:%d", port))
 	if err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestBackPressure holds that a guest which takes no frames stops the sender on the host, before much is kept here.
+func TestBackPressure(t *testing.T) {
+	const most = 64 << 20 // with the buffers of the host's kernel
+	written := make(chan int64, 1)
+	addr := hostServer(t, func(c *net.TCPConn) {
+		c.Read(make([]byte, 1))
+		c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		n, _ := io.CopyN(c, rand.NewChaCha8([32]byte{}), 4*most)
+		written <- n
+	})
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	c := g.mustDial(addr)
+	g.cancel()
+	<-g.done
+	c.Write([]byte{1})
+	if n := <-written; n == 0 || n > most {
+		t.Errorf("%d bytes were taken from the host", n)
+	}
+	g.stack.Destroy()
+}
+
+// TestHalfOpen holds the bound on connections that the guest does not complete.
+func TestHalfOpen(t *testing.T) {
+	addr := hostServer(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	b := newBackend(t, Config{})
+	frame := synFrame("10.0.2.2", stackAddr(addr).Port)
+	h := header.TCP(header.IPv4(frame[prefixSize:]).Payload())
+	frame[hdrFlags] = needsCsum // the sum is left to others, here nobody
+	frame[hdrCsumStart], frame[hdrCsumOffset] = 34, 16
+	for port := range uint16(4 * maxHalfOpen) {
+		h.SetSourcePort(1024 + port)
+		b.pair.Send([][]byte{frame})
+	}
+	if n := b.tcpFlows.Load(); n > maxHalfOpen {
+		t.Errorf("%d connections", n)
 	}
 }
