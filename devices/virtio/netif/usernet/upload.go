@@ -98,7 +98,10 @@ func (u *upload) Write(p []byte) (int, error) {
 	if u.failed {
 		return 0, errSocket
 	}
-	if u.end == 0 && len(p) >= gatherBelow {
+	if len(p) >= gatherBelow {
+		if !u.flush() {
+			return 0, errSocket
+		}
 		n := u.send(p)
 		if n < len(p) {
 			return n, errSocket
