@@ -64,9 +64,10 @@ type dhcpMessage struct {
 	server    netip.Addr // invalid if the option is not there
 }
 
-// isDHCP reports whether the whole packet ip, with a header of size bytes, is an unfragmented datagram to a DHCP server.
-func isDHCP(ip header.IPv4, size int) bool {
-	if ip.TransportProtocol() != header.UDPProtocolNumber || ip.More() || ip.FragmentOffset() != 0 || len(ip) < size+header.UDPMinimumSize {
+// isDHCP reports whether the packet that begins with ip, of total bytes with a header of size bytes, is an unfragmented
+// datagram to a DHCP server.
+func isDHCP(ip header.IPv4, size, total int) bool {
+	if ip.TransportProtocol() != header.UDPProtocolNumber || ip.More() || ip.FragmentOffset() != 0 || min(len(ip), total) < size+header.UDPMinimumSize {
 		return false
 	}
 	u := header.UDP(ip[size:])

@@ -104,7 +104,7 @@ func (g *guest) receive(ctx context.Context) {
 	defer close(g.done)
 	p := make([]byte, netif.HeaderSize+netif.MaxFrame)
 	segments := [][]byte{p[:1000], p[1000:30001], p[30001:]}
-	for {
+	for ctx.Err() == nil {
 		n, err := g.pair.Receive(segments)
 		if errors.Is(err, netif.ErrNoFrame) {
 			if g.pair.Wait(ctx) != nil {

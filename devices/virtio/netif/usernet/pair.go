@@ -39,8 +39,9 @@ func (p *pair) Send(frame [][]byte) error {
 	if length < prefixSize || length > netif.HeaderSize+netif.MaxFrame {
 		return nil
 	}
-	var prefix [prefixSize]byte
-	rest, skip := gather(prefix[:], frame)
+	// What stands before the payload is copied first, for it says where the payload begins.
+	var prefix [prefixSize + maxHead]byte
+	rest, skip := gather(prefix[:min(length, len(prefix))], frame)
 	if !validSend(prefix[:netif.HeaderSize], length-netif.HeaderSize) {
 		return nil
 	}
@@ -51,20 +52,17 @@ func (p *pair) Send(frame [][]byte) error {
 	}
 	p.guestMAC.Store(packMAC(src))
 	n := min(length-prefixSize, math.MaxUint16)
+	start := prefix[prefixSize:min(length, len(prefix))]
 	switch binary.BigEndian.Uint16(ether[12:]) {
 	case typeARP:
-		var arp [arpSize]byte
 		if n >= arpSize {
-			gatherFrom(arp[:], rest, skip)
-			p.b.answerARP(arp[:])
+			p.b.answerARP(start[:arpSize])
 		}
 	case typeIPv4:
 		if dst[0]&1 == 0 && dst != hostMAC || n < header.IPv4MinimumSize {
 			return nil // not for us
 		}
-		v := buffer.NewViewSize(n)
-		gatherFrom(v.AsSlice(), rest, skip)
-		p.b.route(v)
+		p.b.route(start, n, rest, skip)
 	}
 	return nil
 }
@@ -88,26 +86,47 @@ func gatherFrom(dst []byte, segments [][]byte, skip int) {
 	}
 }
 
-// route decides about an IPv4 packet of the guest: v, which is its own from now on.
-func (b *Backend) route(v *buffer.View) {
-	ip := header.IPv4(v.AsSlice())
+// maxHead is the most that the headers of IPv4 and TCP have together.
+const maxHead = header.IPv4MaximumHeaderSize + header.TCPHeaderMaximumSize
+
+// route decides about an IPv4 packet of the guest. It has n bytes, of which start has been copied and the others are in
+// rest, after skip bytes.
+func (b *Backend) route(start []byte, n int, rest [][]byte, skip int) {
+	ip := header.IPv4(start)
 	size, total := int(ip.HeaderLength()), int(ip.TotalLength())
-	if ip[0]>>4 != header.IPv4Version || size < header.IPv4MinimumSize || total < size || total > len(ip) {
-		v.Release()
+	if ip[0]>>4 != header.IPv4Version || size < header.IPv4MinimumSize || size > len(ip) || total < size || total > n {
+		return
+	}
+	if isDHCP(ip, size, total) {
+		p := make([]byte, total)
+		gatherFrom(p[copy(p, start):], rest, skip)
+		b.answerDHCP(p[size+header.UDPMinimumSize:])
 		return
 	}
 	src, dst := fromStack(ip.SourceAddress()), fromStack(ip.DestinationAddress())
-	if isDHCP(ip[:total], size) {
-		b.answerDHCP(ip[size+header.UDPMinimumSize : total])
-		v.Release()
-		return
-	}
 	if !b.isGuest(src) || !b.reachable(dst) {
-		v.Release()
 		return
 	}
-	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-	b.link.deliver(p)
+	// The stack copies the piece in which it reads a header, so the headers are a piece of their own.
+	head := min(headSize(ip, size), total)
+	data := buffer.MakeWithData(start[:head])
+	if total > head {
+		payload := buffer.NewViewSize(total - head)
+		p := payload.AsSlice()
+		gatherFrom(p[copy(p, start[head:]):], rest, skip)
+		data.Append(payload)
+	}
+	b.link.deliver(stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data}))
+}
+
+// headSize returns the length of the headers in ip, the first of which has size bytes. What makes no sense is the
+// stack's to find.
+func headSize(ip header.IPv4, size int) int {
+	n := size + header.UDPMinimumSize // and of ICMP
+	if ip.TransportProtocol() == header.TCPProtocolNumber && ip.FragmentOffset() == 0 && len(ip) >= size+header.TCPMinimumSize {
+		n = size + int(header.TCP(ip[size:]).DataOffset())
+	}
+	return min(n, len(ip))
 }
 
 // isGuest reports whether packets may come from a.
