@@ -126,13 +126,15 @@ func runInterruptible(runner *interp.Runner, prog *syntax.File, interrupts <-cha
 	case <-interrupts: // at the prompt, long ago
 	default:
 	}
+	// Only an interrupt cancels: what the line has put into the background lives on.
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
 	go func() {
 		select {
 		case <-interrupts:
 			cancel()
-		case <-ctx.Done():
+		case <-done:
 		}
 	}()
 	// One at a time, because an error other than an exit status would end the others as well.

@@ -180,6 +180,17 @@ func TestPlainConsole(t *testing.T) {
 	}
 }
 
+// TestBackground holds that a program in the background outlives the line that started it.
+func TestBackground(t *testing.T) {
+	c := startConsole(t, "dumb")
+	c.expect("# ")
+	c.send("{ sleep 0.3; echo late-$((6*7)); } &\n")
+	c.expect("# ")
+	c.expect("late-42\r\n")
+	c.send("exit\n")
+	c.exit()
+}
+
 func TestEndOfInput(t *testing.T) {
 	c := startConsole(t, "")
 	c.expect("# ")
