@@ -86,7 +86,7 @@ func userNetwork(t *testing.T, kernel string, flags ...string) {
 func answers(s *session, address string) {
 	s.t.Helper()
 	s.run("echo guest-says-hello >/tmp/line")
-	s.run("{ netcat -l 7000 </tmp/line >/tmp/received & }")
+	s.run("{ serve 7000 /tmp/line & }")
 	var line string
 	for deadline := time.Now().Add(patience); !strings.Contains(line, "hello") && time.Now().Before(deadline); {
 		line = dialLine(address)
