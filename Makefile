@@ -91,7 +91,8 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
-	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming
+	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming \
+	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
@@ -100,7 +101,7 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves
 	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...

@@ -178,12 +178,14 @@ func TestRoutedTap(t *testing.T) {
 		address, after, _ = strings.Cut(after, ",")
 		_, gateway, _ = strings.Cut(after, "its gateway ")
 	}
-	s.stderr.Reset()
 	s.run("ip addr add " + address + " dev eth0")
 	s.run("ip link set eth0 up")
 	s.run("ip route add default via " + strings.TrimSpace(gateway))
 	fetch(s, fmt.Sprintf("http://10.78.0.1:%d/", port), sum)
-	s.powerOff()
+	s.typeLine("poweroff")
+	if status := s.end(); status != 0 {
+		t.Errorf("exit status %d, standard error %q", status, s.stderr.String())
+	}
 	if left := tool(t, "ip", "-o", "link", "show", "type", "tun"); strings.TrimSpace(left) != "" {
 		t.Errorf("a tap is left: %s", left)
 	}
