@@ -12,6 +12,8 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4 xz-utils=xz
 # What the tiny kernel is built with. A package without a program is known by a file.
 KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
+# What benchmarks of devices run in their guests.
+BENCH_PACKAGES := fio=fio iperf3=iperf3 iputils-ping=ping
 
 export CGO_ENABLED = 0
 # The guests' userland is built with it too, so the standard library is compiled once.
@@ -121,8 +123,16 @@ lint: ## formatting and vet, with every build tag
 generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...
 
+# The host's programs, with the shared libraries that they name, where they have them.
+bin/bench.cpio: FORCE
+	$(NESTED) setup $(BENCH_PACKAGES)
+	@set -e; files=$$(ldd /usr/bin/fio /usr/bin/iperf3 /usr/bin/ping | grep -o '/[^ :]*' | sort -u); \
+	bin/mkinitramfs -o $@ -modules $$($(NESTED) modules 6.12-cloud) -files cmd/bench/guest:bench \
+		$$(for f in $$files; do echo -files $$f:$$f; done)
+FORCE:
+
 BENCH ?=
-bench: kernels kernel ## measure what govmm costs beside C and QEMU, and write docs/benchmarks.md (BENCH="-only boot -runs 3" for less)
+bench: kernels kernel bin/bench.cpio ## measure what govmm costs beside C and QEMU, and write docs/benchmarks.md (BENCH="-only boot -runs 3" for less)
 	@for k in 6.1-cloud 6.12-cloud; do $(NESTED) kernel --vmlinux $$k || exit 1; done
 	cc -O2 -static -pthread -o bin/exits kvm/testdata/exits.c
 	$(GO) test -c -tags kvmtest -o bin/kvmtest/kvm ./kvm

@@ -1,6 +1,6 @@
-// Command bench measures what govmm costs beside QEMU's microvm and beside C, and writes a page about it:
+// Command bench measures what govmm costs beside QEMU and beside C, and writes a page about it:
 //
-//	bench [-out DIR] [-runs N] [-only boot,start,exits,memory] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE
+//	bench [-out DIR] [-runs N] [-only boot,start,exits,memory,devices] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE -initrd FILE
 //	bench -render benchmarks.json
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
@@ -38,11 +38,11 @@ type options struct {
 	runs        int
 	only        []string
 
-	kernels, govmm, kvmtest, exits, qemu string
+	kernels, govmm, kvmtest, exits, qemu, initrd string
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot", "start", "exits", "memory"}
+var parts = []string{"boot", "start", "exits", "memory", "devices"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {
@@ -65,6 +65,7 @@ func parseOptions(args []string, help io.Writer) (*options, error) {
 	f.StringVar(&o.govmm, "govmm", "bin/govmm", "the monitor")
 	f.StringVar(&o.kvmtest, "kvmtest", "bin/kvmtest/kvm", "kvm's compiled test binary")
 	f.StringVar(&o.exits, "exits", "bin/exits", "kvm/testdata/exits.c, compiled")
+	f.StringVar(&o.initrd, "initrd", "bin/bench.cpio", "the guests' userland for devices, with guest/ in /bench")
 	f.StringVar(&o.qemu, "qemu", "qemu-system-x86_64", "the monitor to compare with")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -132,6 +133,8 @@ func measure(o *options, progress io.Writer) (*report, error) {
 			err = b.exits()
 		case "memory":
 			err = b.memory()
+		case "devices":
+			err = b.devices()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)

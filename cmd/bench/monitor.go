@@ -38,11 +38,15 @@ func (b *bench) govmmCommand(g guest, flags ...string) []string {
 }
 
 // qemuCommand boots g under the microvm of QEMU, on KVM.
-func (b *bench) qemuCommand(g guest) []string {
-	return []string{
-		b.qemu, "-M", "microvm", "-enable-kvm", "-cpu", "host", "-m", g.memory, "-smp", fmt.Sprint(g.cpus), "-nodefaults", "-no-user-config",
+func (b *bench) qemuCommand(g guest) []string { return b.qemuOf("microvm", g) }
+
+// qemuOf boots g under one of QEMU's machines.
+func (b *bench) qemuOf(machine string, g guest, flags ...string) []string {
+	args := []string{
+		b.qemu, "-M", machine, "-enable-kvm", "-cpu", "host", "-m", g.memory, "-smp", fmt.Sprint(g.cpus), "-nodefaults", "-no-user-config",
 		"-nographic", "-no-reboot", "-serial", "stdio", "-kernel", g.kernel, "-initrd", g.initrd, "-append", g.cmdline,
 	}
+	return append(args, flags...)
 }
 
 // warmCache is the variable that has govmm keep unpacked kernels beside the files that are measured.

@@ -47,25 +47,18 @@ func renderPage(r *report) ([]byte, error) {
 type page struct{ *report }
 
 // A goalRow is a line of the table of goals.
-type goalRow struct{ What, Most, Measured, Verdict string }
+type goalRow struct{ What, Limit, Measured, Verdict string }
 
 func (p page) Goals() []goalRow {
 	var rows []goalRow
 	for _, g := range goals {
-		// With a digit more than the limits need, so that a verdict can be seen to be right.
-		show := func(v float64) string {
-			switch {
-			case g.beside == "":
-				return fmt.Sprintf("%.2f MiB", v/(1<<20))
-			case g.percent:
-				return fmt.Sprintf("%+.2f %%", (v-1)*100)
-			}
-			return fmt.Sprintf("%.3f", v)
+		row := goalRow{What: g.what, Limit: "at most " + g.show(g.limit.most), Measured: "not measured", Verdict: "-"}
+		if !g.limit.upper() {
+			row.Limit = "at least " + g.show(g.limit.least)
 		}
-		row := goalRow{g.what, show(g.most), "not measured", "-"}
 		if v, ok := g.value(p.report); ok {
-			row.Measured, row.Verdict = show(v), "pass"
-			if v > g.most {
+			row.Measured, row.Verdict = g.show(v), "pass"
+			if !g.limit.holds(v) {
 				row.Verdict = "**fail**"
 			}
 		}
@@ -91,7 +84,7 @@ func (p page) row(f *figure) row {
 	}
 	s := summarize(f.Samples)
 	unit := unitOf(f.Kind, s.Median)
-	r.N, r.Median = strconv.Itoa(s.N), unit.show(s.Median)+" "+unit.name
+	r.N, r.Median = strconv.Itoa(s.N), strings.TrimSpace(unit.show(s.Median)+" "+unit.name)
 	r.Spread = unit.show(s.Min) + " to " + unit.show(s.Max)
 	r.beside = func(id string) string {
 		if d, ok := median(p.report, id); ok {
@@ -179,7 +172,7 @@ func (p page) Shell(f *figure) string {
 	return strings.Join(words, " ")
 }
 
-// A unit shows values of the base unit, nanoseconds or bytes.
+// A unit shows values of the base unit of their kind.
 type unit struct {
 	name   string
 	size   float64
@@ -189,6 +182,14 @@ type unit struct {
 // unitOf is for a value and others like it.
 func unitOf(kind string, v float64) unit {
 	switch {
+	case kind == kindRate:
+		return unit{"/s", 1, 0}
+	case kind == kindThroughput:
+		return unit{"MB/s", 1e6, 1}
+	case kind == kindCount:
+		return unit{"", 1, 0}
+	case kind == kindShare:
+		return unit{"%", 0.01, 2}
 	case kind == kindMemory:
 		return unit{"MiB", 1 << 20, 2}
 	case v >= 100e6:

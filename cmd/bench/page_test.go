@@ -89,15 +89,23 @@ func TestPublishedPage(t *testing.T) {
 func TestGoalsHaveFigures(t *testing.T) {
 	b := &bench{o: &options{runs: 1}, files: &stage{"/x"}, report: new(report)}
 	for _, name := range []string{stock612, stock61, tiny} {
-		b.bootsOf(&kernel{name: name})
+		k := &kernel{name: name}
+		b.bootsOf(k)
+		b.kernels = append(b.kernels, k)
+	}
+	l := &lab{bench: b}
+	for _, list := range [][]trial{l.disks(), l.networks(), l.idles(), l.frees()} {
+		if len(list) == 0 {
+			t.Error("no trials")
+		}
 	}
 	made := map[string]bool{}
 	for _, f := range b.report.Figures {
 		made[f.ID] = true
 	}
 	for _, g := range goals {
-		for _, id := range []string{g.figure, g.beside} {
-			if strings.HasPrefix(id, "boot/") && !made[id] {
+		for _, id := range append([]string{g.figure}, g.beside...) {
+			if part, _, _ := strings.Cut(id, "/"); (part == "boot" || part == "devices") && !made[id] {
 				t.Errorf("%s: there is no figure %s", g.what, id)
 			}
 		}

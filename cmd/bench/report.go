@@ -21,6 +21,13 @@ const (
 	kindVirtual = "virtual time" // nanoseconds, 2 of which are one instruction
 	kindTime    = "time"         // nanoseconds
 	kindMemory  = "memory"       // bytes
+
+	// Seconds of these are of the host's clock, virtual ones if it is.
+	kindRate       = "rate"       // a second
+	kindThroughput = "throughput" // bytes a second
+
+	kindCount = "count"
+	kindShare = "share" // of 1
 )
 
 // A figure is one thing measured several times.
