@@ -7,7 +7,7 @@ import (
 )
 
 func TestSection(t *testing.T) {
-	const console = "boot\r\nbegin a\r\nx\r\nend b\r\nend a\r\nbegin b\r\ny\r\n"
+	const console = "boot\r\n\x1b[2Jbegin a\r\nx\r\nend b\r\nend a\r\nbegin b\r\ny\r\n"
 	if got, err := section(console, "a"); err != nil || got != "x\nend b\n" {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -97,7 +97,7 @@ func section(console, name string) (string, error) {
 	s := bufio.NewScanner(strings.NewReader(console))
 	for s.Scan() {
 		switch line := s.Text(); {
-		case line == "begin "+name:
+		case strings.HasSuffix(line, "begin "+name): // SeaBIOS clears the screen in the same line
 			inside = true
 		case line == "end "+name && inside:
 			return found.String(), nil
