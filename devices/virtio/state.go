@@ -91,6 +91,7 @@ func (c *Controller) RestoreState(state devices.State) error {
 	c.restoreRegisters(&s)
 	if s.Status&StatusDriverOK != 0 && s.Status&StatusNeedsReset == 0 {
 		if c.session = c.newSession(); c.session != nil {
+			c.session.Restored = true
 			for i, q := range c.session.Queues {
 				q.resumeAt(&s.Queues[i])
 			}

@@ -161,6 +161,10 @@ type Session struct {
 	// Memory is guest RAM.
 	Memory Memory
 
+	// Restored says that the session began in the machine of which a snapshot was taken: state that the
+	// device was restored with is of this session. Without it the session began after a reset.
+	Restored bool
+
 	configChanged func()
 }
 

@@ -83,18 +83,17 @@ type control struct {
 
 	mu sync.Mutex
 	handshake
-	session  *virtio.Session // whose handshake it is
-	restored bool            // it is that of the session that comes next
+	session *virtio.Session // whose handshake it is
 }
 
 // begin starts or continues the handshake when the device runs, and reports whether the driver takes input.
 func (c *control) begin(s *virtio.Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s != c.session && !c.restored {
+	if s != c.session && !s.Restored {
 		c.handshake = handshake{}
 	}
-	c.session, c.restored = s, false
+	c.session = s
 	return c.open || s.Features&featureMultiport == 0
 }
 

@@ -48,7 +48,7 @@ func (d *Device) RestoreState(saved devices.State) error {
 		return fmt.Errorf("%w: handshake %+v", devices.ErrState, s.Control)
 	}
 	d.control.mu.Lock()
-	d.control.handshake, d.control.restored = h, true
+	d.control.handshake = h
 	d.control.mu.Unlock()
 	d.sizeMu.Lock()
 	defer d.sizeMu.Unlock()

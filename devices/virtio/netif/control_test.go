@@ -235,8 +235,8 @@ func TestState(t *testing.T) {
 	if other.Link() || other.current() != g.device.current() {
 		t.Errorf("restored %+v", other.current())
 	}
-	// The next session has what was restored, as far as it was negotiated, and the one after it has not.
-	other.begin(&virtio.Session{Features: featureMultiqueue | featureGuestChecksum})
+	// The session that is restored with it has what was restored, as far as it was negotiated, and the one after it has not.
+	other.begin(&virtio.Session{Features: featureMultiqueue | featureGuestChecksum, Restored: true})
 	if s := other.current(); s.pairs != 2 || s.offloads != Checksum || !s.promiscuous || s.mac != (MAC{2, 9, 9, 9, 9, 9}) {
 		t.Errorf("first session: %+v", s)
 	}

@@ -98,7 +98,6 @@ type Device struct {
 
 	mu       sync.Mutex
 	settings settings
-	restored bool            // settings are of RestoreState, for the next Run
 	session  *virtio.Session // that settings belong to
 	running  bool            // in Run
 	changed  bool            // the link changed when not running

@@ -40,7 +40,7 @@ func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
 // begin makes s the session that settings belong to.
 func (d *Device) begin(s *virtio.Session) {
 	d.mu.Lock()
-	if s != d.session && !d.restored {
+	if s != d.session && !s.Restored {
 		d.settings = d.defaults(s.Features)
 	}
 	// What was restored was not negotiated here.
@@ -49,7 +49,7 @@ func (d *Device) begin(s *virtio.Session) {
 		d.settings.pairs = 1
 	}
 	changed := d.changed
-	d.session, d.restored, d.running, d.changed = s, false, true, false
+	d.session, d.running, d.changed = s, true, false
 	d.mu.Unlock()
 	if changed {
 		s.ConfigChanged()

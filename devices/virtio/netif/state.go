@@ -36,7 +36,7 @@ func (d *Device) SaveState() (devices.State, error) {
 	})
 }
 
-// RestoreState implements devices.Snapshotter. What the driver had set is for the session that runs next.
+// RestoreState implements devices.Snapshotter. What the driver had set is for a session that is restored with it.
 func (d *Device) RestoreState(s devices.State) error {
 	var st state
 	if err := devices.DecodeState(s, stateVersion, &st); err != nil {
@@ -62,7 +62,7 @@ func (d *Device) RestoreState(s devices.State) error {
 	set.mac = MAC(st.MAC)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.settings, d.restored, d.changed = set, true, false
+	d.settings, d.changed = set, false
 	d.linkDown.Store(!st.LinkUp)
 	return nil
 }
