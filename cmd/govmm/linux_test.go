@@ -192,7 +192,7 @@ func TestPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := strings.ReplaceAll(string(b), "\r", "")
+	s := "\n" + strings.ReplaceAll(string(b), "\r", "")
 	if !strings.Contains(s, "\nhello-42\n") || !strings.HasSuffix(s, "\nstatus 0\n") {
 		t.Errorf("the log ends in:%s", tail(s))
 	}
