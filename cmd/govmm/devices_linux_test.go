@@ -64,6 +64,7 @@ func rebind(s *session, bus, driver, device, work string) {
 	for range 3 {
 		s.try("{ " + work + " >/dev/null 2>&1 & }")
 		s.run(fmt.Sprintf("echo %s >/sys/bus/%s/drivers/%s/unbind", device, bus, driver))
+		s.try("wait") // a disk that is open keeps its name, and the next one gets another
 		s.run(fmt.Sprintf("echo %s >/sys/bus/%s/drivers/%s/bind", device, bus, driver))
 	}
 }
