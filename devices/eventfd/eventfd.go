@@ -3,8 +3,8 @@
 // which makes them the glue between device goroutines and the guest.
 //
 // A goroutine that waits holds a thread, which is blocked in read(2). Parked in the runtime's
-// poller it would hold none, but then a signal has to wake the thread that polls, and that one the goroutine: 35,000
-// instructions more between a guest's doorbell and the answer (make bench, "a doorbell").
+// poller it would hold none, but then a signal has to wake the thread that polls, and that one the goroutine, which takes several
+// times as long (kvm's BenchmarkDoorbell measures it, and so does make bench).
 //
 // The counter's value is not reported, only that it was not zero: an Event
 // says that something happened, not how often.

@@ -178,7 +178,7 @@ func absent(p []byte) {
 	}
 }
 
-// Ports returns the handler of the ports 0xcf8 to 0xcff (configuration mechanism #1, 3.2.2.3.2). A PC has its reset control
+// ConfigPorts returns the handler of the ports 0xcf8 to 0xcff (configuration mechanism #1, 3.2.2.3.2). A PC has its reset control
 // register among them, at 0xcf9: reset answers accesses of one byte to it. It may be nil.
 func (r *Root) ConfigPorts(reset devices.Handler) devices.Handler {
 	return &configPorts{root: r, reset: reset}

@@ -167,8 +167,7 @@ func (d *Device) nextMessage(p []byte, room uint64) (n int, fits bool) {
 	case sendResize:
 		m.event, m.value = eventResize, 0
 		n += resizeSize
-		// Linux read rows before columns until 6.15, and until the stable releases of January 2026; since then it does
-		// as the specification says.
+		// Older Linux kernels read rows before columns. Debian's 6.1.192 and 6.12.117 do as the specification says.
 		cols, rows := d.Size()
 		binary.LittleEndian.PutUint16(p[controlSize:], cols)
 		binary.LittleEndian.PutUint16(p[controlSize+2:], rows)
