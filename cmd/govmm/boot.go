@@ -23,8 +23,8 @@ type bootFlags struct {
 	cmdline   string
 	devices   deviceFlags
 	debugExit bool
-	transport transport
-	direct    direct
+	transport machine.Transport
+	direct    machine.Direct
 	timing    timing
 	verbose   bool
 
@@ -71,16 +71,15 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	flags.Var(&f.devices.balloon, "balloon", "give the guest a memory balloon, by which memory that it frees goes back to the host; with `SIZE` ask it to do without that much")
 	flags.Lookup("balloon").NoOptDefVal = "0"
 	flags.BoolVar(&f.devices.rng, "rng", true, "give the guest random numbers of the host's")
-	flags.Var(&f.devices.console, "console", "what standard input and output are joined with: the serial port, or a virtio console (hvc0), which follows the terminal's size")
+	addChoice(c, &f.devices.console, "console", "KIND", "what standard input and output are joined with: the serial port, or a virtio console (hvc0), which follows the terminal's size",
+		word[consoleKind]{"serial", serialConsole}, word[consoleKind]{"virtio", virtioConsole})
 	flags.BoolVar(&f.debugExit, "debug-exit", false, "let the guest end the run by writing v to port 0xf4, with exit status (v<<1)|1; adds an 8254 timer too")
-	flags.Var(&f.transport, "transport", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI")
-	flags.Var(&f.direct, "direct", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)")
+	addChoice(c, &f.transport, "transport", "HOW", "how the guest reaches its devices: pci, or mmio for small kernels that have no PCI",
+		word[machine.Transport]{"pci", machine.PCI}, word[machine.Transport]{"mmio", machine.MMIO})
+	addChoice(c, &f.direct, "direct", "WHEN", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)",
+		word[machine.Direct]{"auto", machine.DirectAuto}, word[machine.Direct]{"always", machine.DirectAlways}, word[machine.Direct]{"never", machine.DirectNever})
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
-	// The only error is that there is no such flag.
-	_ = c.RegisterFlagCompletionFunc("console", cobra.FixedCompletions([]string{"serial", "virtio"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"pci", "mmio"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("direct", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
 }
@@ -108,7 +107,7 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 	}
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus,
-		Transport: machine.Transport(f.transport), Direct: machine.Direct(f.direct), Cache: kernelCache(), Timeline: f.timing.start(),
+		Transport: f.transport, Direct: f.direct, Cache: kernelCache(), Timeline: f.timing.start(),
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
 		PIT: f.debugExit, // the kernels that use the port were written for that timer
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,27 +36,6 @@ const (
 	serialConsole consoleKind = iota
 	virtioConsole
 )
-
-func (k *consoleKind) Set(s string) error {
-	switch s {
-	case "serial":
-		*k = serialConsole
-	case "virtio":
-		*k = virtioConsole
-	default:
-		return errors.New("give serial or virtio")
-	}
-	return nil
-}
-
-func (k *consoleKind) String() string {
-	if *k == virtioConsole {
-		return "virtio"
-	}
-	return "serial"
-}
-
-func (k *consoleKind) Type() string { return "KIND" }
 
 // cmdline is the default command line with the console that the guest has.
 func (k consoleKind) cmdline() string {
