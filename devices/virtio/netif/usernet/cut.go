@@ -84,18 +84,8 @@ func (c *cutter) edit(h []byte, part int, last bool) {
 // sumPacket adds the Internet checksum of n bytes of p from off on to initial. Only the sum of the pieces at even
 // offsets can be added as it is; the others have their bytes exchanged.
 func sumPacket(p *stack.PacketBuffer, off, n int, initial uint16) uint16 {
-	views, skip := p.AsViewList()
-	off += skip
 	sum, odd := initial, false
-	for v := views.Front(); v != nil && n > 0; v = v.Next() {
-		s := v.AsSlice()
-		if off >= len(s) {
-			off -= len(s)
-			continue
-		}
-		s = s[off:min(len(s), off+n)]
-		off = 0
-		n -= len(s)
+	for s := range pieces(p, off, n) {
 		piece := checksum.Checksum(s, 0)
 		if odd {
 			piece = piece<<8 | piece>>8

@@ -3,6 +3,7 @@ package usernet
 import (
 	"context"
 	"encoding/binary"
+	"iter"
 	"math"
 	"net/netip"
 	"sync/atomic"
@@ -253,18 +254,29 @@ func (w *scatter) write(p []byte) {
 
 // writePacket writes n bytes of packet from offset off on.
 func (w *scatter) writePacket(packet *stack.PacketBuffer, off, n int) {
-	views, skip := packet.AsViewList()
-	off += skip
-	for v := views.Front(); v != nil && n > 0; v = v.Next() {
-		s := v.AsSlice()
-		if off >= len(s) {
-			off -= len(s)
-			continue
-		}
-		s = s[off:min(len(s), off+n)]
-		off = 0
-		n -= len(s)
+	for s := range pieces(packet, off, n) {
 		w.write(s)
+	}
+}
+
+// pieces returns n bytes of p from off on, as they lie in memory.
+func pieces(p *stack.PacketBuffer, off, n int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		views, skip := p.AsViewList()
+		off += skip
+		for v := views.Front(); v != nil && n > 0; v = v.Next() {
+			s := v.AsSlice()
+			if off >= len(s) {
+				off -= len(s)
+				continue
+			}
+			s = s[off:min(len(s), off+n)]
+			off = 0
+			n -= len(s)
+			if !yield(s) {
+				return
+			}
+		}
 	}
 }
 
