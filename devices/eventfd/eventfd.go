@@ -2,7 +2,7 @@
 // side adds to and another waits for. KVM takes them as irqfds and ioeventfds,
 // which makes them the glue between device goroutines and the guest.
 //
-// A goroutine that waits holds a thread, which is blocked in read(2). Parked in the runtime's
+// A goroutine that waits holds a thread, which is blocked in the kernel (package wait). Parked in the runtime's
 // poller it would hold none, but then a signal has to wake the thread that polls, and that one the goroutine, which takes several
 // times as long (kvm's BenchmarkDoorbell measures it, and so does make bench).
 //
@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"govmm/devices/wait"
 )
 
 // An Event is a close-on-exec eventfd. It is a devices.IRQ.
@@ -34,6 +36,7 @@ type Event struct {
 	// waiting is held during a Wait, which uses the descriptor without mu.
 	waiting sync.Mutex
 	counter [8]byte // what Wait reads into
+	poll    [1]unix.PollFd
 }
 
 // New returns an Event whose counter is zero. The caller closes it.
@@ -89,6 +92,10 @@ func (e *Event) Wait() error {
 		fd := e.FD()
 		if fd < 0 {
 			return os.ErrClosed
+		}
+		e.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		if err := wait.Poll(e.poll[:]); err != nil {
+			return err
 		}
 		_, err := syscall.Read(fd, e.counter[:])
 		switch {

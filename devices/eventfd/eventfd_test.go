@@ -38,7 +38,7 @@ func signal(t testing.TB, e *Event) {
 	}
 }
 
-func wait(t testing.TB, e *Event) {
+func await(t testing.TB, e *Event) {
 	t.Helper()
 	if err := e.Wait(); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestWaitResets(t *testing.T) {
 	e := open(t)
 	signal(t, e)
 	signal(t, e)
-	wait(t, e)
+	await(t, e)
 	if got := count(t, e); got != 0 {
 		t.Errorf("Wait left %d in the counter", got)
 	}
@@ -91,7 +91,7 @@ func TestWaitWakes(t *testing.T) {
 	}()
 	for range 100 {
 		signal(t, ping)
-		wait(t, pong)
+		await(t, pong)
 	}
 }
 

@@ -1,0 +1,121 @@
+package wait
+
+import (
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipe returns a descriptor that becomes ready with a write to the other.
+func pipe(t testing.TB) (read, write int) {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+// reserve does what a machine does.
+func reserve(t testing.TB, n int) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+	Reserve(n)
+	t.Cleanup(func() {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - n)
+		Reserve(-n)
+		if n := spare.Load(); n != 0 {
+			t.Errorf("%d waiters are reserved after the test", n)
+		}
+	})
+}
+
+func waitFor(t testing.TB, fd int) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		err := Poll(fds)
+		if err == nil && fds[0].Revents&unix.POLLIN == 0 {
+			t.Errorf("descriptor %d has events %#x", fd, fds[0].Revents)
+		}
+		done <- err
+	}()
+	return done
+}
+
+// TestPoll has more waiters than may keep their P, stops the world while they wait, and wakes them.
+func TestPoll(t *testing.T) {
+	for _, n := range []int{0, 1, 4} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			reserve(t, n)
+			testPoll(t, n+2)
+		})
+	}
+}
+
+func testPoll(t *testing.T, n int) {
+	var writers []int
+	var waiters []<-chan error
+	for range n {
+		r, w := pipe(t)
+		writers = append(writers, w)
+		waiters = append(waiters, waitFor(t, r))
+	}
+	for i := range writers {
+		time.Sleep(time.Millisecond) // most wait by now
+		runtime.GC()
+		select {
+		case err := <-waiters[i]:
+			t.Fatalf("a waiter returned early: %v", err)
+		default:
+		}
+		if _, err := unix.Write(writers[i], []byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-waiters[i]; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestIdleWaiterHoldsNoP holds that what waits for long leaves its P to others: all of them are taken here.
+func TestIdleWaiterHoldsNoP(t *testing.T) {
+	procs := runtime.GOMAXPROCS(0)
+	Reserve(procs) // without raising GOMAXPROCS, as a caller must not
+	defer Reserve(-procs)
+	for range procs {
+		r, w := pipe(t)
+		done := waitFor(t, r)
+		defer func() {
+			unix.Write(w, []byte{1})
+			<-done
+		}()
+	}
+	// The runtime takes a P back after 10 ms at least, and then computing goes on.
+	for deadline := time.Now().Add(5 * time.Second); spare.Load() != int64(procs); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d waiters still hold a P", int64(procs)-spare.Load(), procs)
+		}
+	}
+}
+
+func TestBadDescriptor(t *testing.T) {
+	fds := make([]unix.PollFd, 1)
+	fds[0].Fd = 1 << 20
+	if err := Poll(fds); err != nil || fds[0].Revents&unix.POLLNVAL == 0 {
+		t.Errorf("%v, events %#x", err, fds[0].Revents)
+	}
+}
+
+func TestPollDoesNotAllocate(t *testing.T) {
+	reserve(t, 1)
+	r, w := pipe(t)
+	unix.Write(w, []byte{1})
+	fds := []unix.PollFd{{Fd: int32(r), Events: unix.POLLIN}}
+	if n := testing.AllocsPerRun(100, func() { Poll(fds) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
