@@ -2,13 +2,14 @@ package tap
 
 import (
 	"context"
+	"errors"
 	"os"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"govmm/devices/eventfd"
 	"govmm/devices/virtio/netif"
+	"govmm/devices/wait"
 )
 
 const (
@@ -23,19 +24,17 @@ const (
 type pair struct {
 	tap      *Tap
 	fd       int
-	file     *os.File
 	attached bool
 
 	out [maxIOV]unix.Iovec // Send's
 
 	// Receive's and Wait's.
-	in       [maxIOV]unix.Iovec
-	beyond   [1]byte // is written when a frame is longer than the buffer
-	conn     syscall.RawConn
-	poll     [1]unix.PollFd
-	readable func(uintptr) bool
-	done     <-chan struct{} // of the context whose end wakes Wait
-	release  func() bool
+	in      [maxIOV]unix.Iovec
+	beyond  [1]byte         // is written when a frame is longer than the buffer
+	stop    *eventfd.Event  // wakes Wait
+	poll    [2]unix.PollFd  // the tap and stop
+	done    <-chan struct{} // of the context whose end signals stop
+	release func() bool
 }
 
 // newPair makes fd, which is attached to a tap, a queue pair. It closes fd if it fails.
@@ -44,20 +43,20 @@ func newPair(t *Tap, fd int) (*pair, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	// A tap must be attached before it is polled, so the file is made here and not when it is opened.
-	p := &pair{tap: t, fd: fd, file: os.NewFile(uintptr(fd), "tap "+t.name), attached: true}
-	// NewFile does not say whether the poller took it; setting a deadline does.
-	err := p.file.SetReadDeadline(time.Time{})
-	if err == nil {
-		p.conn, err = p.file.SyscallConn()
-	}
+	stop, err := eventfd.New()
 	if err != nil {
-		p.file.Close()
+		unix.Close(fd)
 		return nil, err
 	}
+	p := &pair{tap: t, fd: fd, attached: true, stop: stop}
 	p.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	p.readable = p.isReadable
+	p.poll[1] = unix.PollFd{Fd: int32(stop.FD()), Events: unix.POLLIN}
 	return p, nil
+}
+
+// close may not be called twice.
+func (p *pair) close() error {
+	return errors.Join(os.NewSyscallError("close", unix.Close(p.fd)), p.stop.Close())
 }
 
 // prepare sets what the queue's frames look like (5.1.6.1).
@@ -117,33 +116,28 @@ func (p *pair) Receive(buffer [][]byte) (int, error) {
 	return 0, netif.ErrNoFrame
 }
 
-// Wait implements netif.Pair: the goroutine is parked in the runtime's poller.
+// Wait implements netif.Pair.
 func (p *pair) Wait(ctx context.Context) error {
 	p.wakeOn(ctx)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if p.conn.Read(p.readable) == nil {
-			return nil
+		if err := wait.Poll(p.poll[:]); err != nil {
+			return err
 		}
-		// Of an earlier context, if not of this one. Had this one ended meanwhile, and its deadline been the one that
-		// goes away here, the loop finds that it has ended.
-		if p.file.SetReadDeadline(time.Time{}) != nil {
-			return os.ErrClosed // which both calls have another word for
+		if p.poll[1].Revents != 0 {
+			// Of an earlier context, if not of this one.
+			if err := p.stop.Wait(); err != nil {
+				return err
+			}
+			continue
 		}
+		return nil
 	}
 }
 
-// isReadable reports whether the poller need not wait. It has to look, as the poller hears of a frame only when it comes, and one
-// may have come since Receive found none.
-func (p *pair) isReadable(uintptr) bool {
-	p.poll[0].Revents = 0
-	n, err := unix.Poll(p.poll[:], 0)
-	return n > 0 || err != nil && err != unix.EINTR
-}
-
-// wakeOn makes the end of ctx wake Wait, and forgets an earlier ctx, whose deadline Wait takes away if it is there.
+// wakeOn makes the end of ctx wake Wait, and forgets an earlier ctx, whose signal may still come.
 func (p *pair) wakeOn(ctx context.Context) {
 	done := ctx.Done()
 	if done == p.done {
@@ -152,6 +146,6 @@ func (p *pair) wakeOn(ctx context.Context) {
 	if p.release != nil {
 		p.release()
 	}
-	file := p.file
-	p.done, p.release = done, context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+	stop := p.stop
+	p.done, p.release = done, context.AfterFunc(ctx, func() { _ = stop.Signal() })
 }

@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +43,8 @@ type Tap struct {
 	pairs []*pair
 	log   *slog.Logger
 	drops virtio.RateLimit
+
+	closed atomic.Bool
 }
 
 // Name returns the name of the interface, in the network namespace where it was made.
@@ -114,9 +118,12 @@ func (t *Tap) UsePairs(n int) error {
 // Close closes all queues. A tap that is not persistent is then gone. The Device that uses it must be stopped. A second
 // Close returns os.ErrClosed.
 func (t *Tap) Close() error {
+	if t.closed.Swap(true) {
+		return os.ErrClosed
+	}
 	var errs []error
 	for _, p := range t.pairs {
-		errs = append(errs, p.file.Close())
+		errs = append(errs, p.close())
 	}
 	return errors.Join(errs...)
 }

@@ -17,8 +17,11 @@ func fill(vector []unix.Iovec, segments [][]byte) int {
 	return n
 }
 
-// transfer is readv or writev, whose counterparts in package unix allocate the vector.
+// transfer is readv or writev, whose counterparts in package unix allocate the vector. It is a raw system call, which keeps its P (package
+// wait): the descriptor does not block, and a plain call that takes longer than some 20 us, as to write a large segment does, wakes two other threads.
+//
+//go:noinline
 func transfer(trap uintptr, fd int, vector []unix.Iovec) (int, syscall.Errno) {
-	n, _, errno := unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)))
+	n, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)))
 	return int(n), errno
 }
