@@ -28,6 +28,7 @@ func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue) *transmitter 
 }
 
 func (t *transmitter) run(ctx context.Context) error {
+	giveWay()
 	for {
 		c, err := t.queue.Next(ctx)
 		if err != nil {
