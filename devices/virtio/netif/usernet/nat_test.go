@@ -174,7 +174,23 @@ func TestPing(t *testing.T) {
 	for _, dst := range []string{"10.0.2.2", "10.0.2.3"} {
 		p.Send([][]byte{echoRequest(dst, "some data")})
 		checkPing(t, await(t, p), dst)
+		// One that the guest may send in one piece, as several segments.
+		frame := echoRequest(dst, strings.Repeat("x", 1463)+"some data")
+		p.Send([][]byte{frame[:20], frame[20:200], frame[200:201], frame[201:]})
+		checkPing(t, await(t, p), dst)
 	}
+}
+
+// TestWrongPing holds that a ping with a wrong checksum is not answered.
+func TestWrongPing(t *testing.T) {
+	p := newBackend(t, Config{}).Pair(0)
+	for i := range 2 {
+		frame := echoRequest("10.0.2.2", "some data")
+		frame[prefixSize+[]int{10, header.IPv4MinimumSize + 2}[i]] ^= 1 // of IP, of ICMP
+		p.Send([][]byte{frame})
+	}
+	p.Send([][]byte{echoRequest("10.0.2.3", "some data")})
+	checkPing(t, await(t, p), "10.0.2.3")
 }
 
 // TestPingOutside holds that other hosts answer where this one allows ping sockets, and that the log has the reason where

@@ -108,6 +108,13 @@ func (b *Backend) route(start []byte, n int, rest [][]byte, skip int) {
 	if !b.isGuest(src) || !b.reachable(dst) {
 		return
 	}
+	if b.isOwnEcho(ip, size, total) {
+		frame := make([]byte, etherSize+total)
+		p := frame[etherSize:]
+		gatherFrom(p[copy(p, start):], rest, skip)
+		b.answerEcho(frame)
+		return
+	}
 	// The stack copies the piece in which it reads a header, so the headers are a piece of their own.
 	head := min(headSize(ip, size), total)
 	data := buffer.MakeWithData(start[:head])

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"govmm/devices/eventfd"
 )
 
 const (
@@ -38,10 +40,17 @@ type queue struct {
 	waiting bool // the taker sleeps, or will
 	closed  bool
 
-	wake chan struct{}
+	// wake is an event of the kernel's, for the taker is a thread that waits for it (package wait).
+	wake    *eventfd.Event
+	done    <-chan struct{} // of the context whose end signals wake
+	release func() bool
 }
 
-func (q *queue) init() { q.wake = make(chan struct{}, 1) }
+func (q *queue) init() error {
+	var err error
+	q.wake, err = eventfd.New()
+	return err
+}
 
 // put appends e and reports whether there was room. If not, e is the caller's.
 func (q *queue) put(e entry) bool {
@@ -60,10 +69,7 @@ func (q *queue) put(e entry) bool {
 	q.waiting = false
 	q.mu.Unlock()
 	if waiting {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		_ = q.wake.Signal() // fails when it is closed, and then nobody waits
 	}
 	return true
 }
@@ -92,12 +98,24 @@ func (q *queue) wait(ctx context.Context) error {
 	}
 	q.waiting = true
 	q.mu.Unlock()
-	select {
-	case <-q.wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	q.wakeOn(ctx)
+	if err := q.wake.Wait(); err != nil {
+		return err
 	}
+	return ctx.Err()
+}
+
+// wakeOn makes the end of ctx wake the taker, and forgets an earlier ctx, whose signal may still come.
+func (q *queue) wakeOn(ctx context.Context) {
+	done := ctx.Done()
+	if done == q.done {
+		return
+	}
+	if q.release != nil {
+		q.release()
+	}
+	wake := q.wake
+	q.done, q.release = done, context.AfterFunc(ctx, func() { _ = wake.Signal() })
 }
 
 // close releases what waits. Nothing is taken any more.
@@ -108,4 +126,5 @@ func (q *queue) close() {
 	for e, ok := q.take(); ok; e, ok = q.take() {
 		e.release()
 	}
+	_ = q.wake.Close() // fails the second time
 }

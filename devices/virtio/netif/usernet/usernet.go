@@ -92,7 +92,10 @@ func New(cfg Config) (*Backend, error) {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.queue.init()
+	if err := b.queue.init(); err != nil {
+		b.cancel()
+		return nil, err
+	}
 	b.pair.b = b
 	b.memory.left = tcpMemory
 	b.resolvers.path = cfg.ResolvConf
@@ -102,6 +105,7 @@ func New(cfg Config) (*Backend, error) {
 	b.inbound.init()
 	if err := b.listen(); err != nil {
 		b.cancel()
+		b.queue.close()
 		return nil, err
 	}
 	if err := b.newStack(); err != nil {
