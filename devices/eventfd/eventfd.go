@@ -37,6 +37,7 @@ type Event struct {
 	waiting sync.Mutex
 	counter [8]byte // what Wait reads into
 	poll    [1]unix.PollFd
+	waiter  wait.Waiter
 }
 
 // New returns an Event whose counter is zero. The caller closes it.
@@ -94,7 +95,7 @@ func (e *Event) Wait() error {
 			return os.ErrClosed
 		}
 		e.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-		if err := wait.Poll(e.poll[:]); err != nil {
+		if err := e.waiter.Poll(e.poll[:]); err != nil {
 			return err
 		}
 		_, err := syscall.Read(fd, e.counter[:])

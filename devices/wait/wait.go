@@ -12,6 +12,7 @@ package wait
 import (
 	"os"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,19 +20,34 @@ import (
 // spare is how many goroutines may still begin to keep their P.
 var spare atomic.Int64
 
-// Reserve lets n goroutines more keep their P in Poll; a negative n takes that back. The caller has raised, or then lowers, GOMAXPROCS by as much: else
+// Reserve lets n goroutines more keep their P in Waiter.Poll; a negative n takes that back. The caller has raised, or then lowers, GOMAXPROCS by as much: else
 // the goroutines that wait could keep others from running for 10 ms.
 func Reserve(n int) { spare.Add(int64(n)) }
 
+// keepBelow is how long a wait may have lasted for the next one to keep its P. The runtime lets 10 ms pass.
+const keepBelow = 5 * time.Millisecond
+
+// A Waiter is one place where a goroutine waits again and again. The zero value is ready; one goroutine at a time may use it.
+//
+// It keeps its P only while waits are short, so that devices which are there but not used cost neither a P nor a thread to use it.
+type Waiter struct{ short bool }
+
 // Poll blocks until one of fds is ready, as poll(2) without a time limit does, and sets Revents. It does not allocate.
-func Poll(fds []unix.PollFd) error {
-	if spare.Add(-1) >= 0 {
+func (w *Waiter) Poll(fds []unix.PollFd) error {
+	start := time.Now()
+	err := poll(fds, w.short)
+	w.short = time.Since(start) < keepBelow
+	return err
+}
+
+func poll(fds []unix.PollFd, keep bool) error {
+	if keep && spare.Add(-1) >= 0 {
 		errno := hold(fds)
 		spare.Add(1)
 		if errno != unix.EINTR {
 			return result(errno)
 		}
-	} else {
+	} else if keep {
 		spare.Add(1)
 	}
 	for {

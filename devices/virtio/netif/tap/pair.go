@@ -30,9 +30,10 @@ type pair struct {
 
 	// Receive's and Wait's.
 	in      [maxIOV]unix.Iovec
-	beyond  [1]byte         // is written when a frame is longer than the buffer
-	stop    *eventfd.Event  // wakes Wait
-	poll    [2]unix.PollFd  // the tap and stop
+	beyond  [1]byte        // is written when a frame is longer than the buffer
+	stop    *eventfd.Event // wakes Wait
+	poll    [2]unix.PollFd // the tap and stop
+	waiter  wait.Waiter
 	done    <-chan struct{} // of the context whose end signals stop
 	release func() bool
 }
@@ -123,7 +124,7 @@ func (p *pair) Wait(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := wait.Poll(p.poll[:]); err != nil {
+		if err := p.waiter.Poll(p.poll[:]); err != nil {
 			return err
 		}
 		if p.poll[1].Revents != 0 {
