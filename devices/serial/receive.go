@@ -44,6 +44,14 @@ func (u *UART) receive(p []byte) int {
 	return n
 }
 
+// tookInput is called after a guest's access. It wakes Receive if the access
+// has taken or cleared the last of before bytes.
+func (u *UART) tookInput(before int) {
+	if before > 0 && u.input.n == 0 {
+		u.signalRoom()
+	}
+}
+
 // signalRoom wakes Receive. It never blocks: a token that is there already
 // does for this time as well.
 func (u *UART) signalRoom() {

@@ -11,7 +11,8 @@ import (
 	"testing/synctest"
 )
 
-// TestReceiveBlocksForRoom: what does not fit waits for the guest.
+// TestReceiveBlocksForRoom: what does not fit waits until the guest has taken
+// all that did.
 func TestReceiveBlocksForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPort()
@@ -27,10 +28,14 @@ func TestReceiveBlocksForRoom(t *testing.T) {
 		}()
 		for i := range input {
 			synctest.Wait()
-			if full := len(input)-i >= fifoSize; full != (p.input.n == fifoSize) {
-				t.Fatalf("after %d bytes there are %d in the FIFO", i, p.input.n)
+			want := fifoSize - i
+			if i >= fifoSize {
+				want = len(input) - i
 			}
-			if done := len(input)-i <= fifoSize; done != returned {
+			if p.input.n != want {
+				t.Fatalf("after %d bytes there are %d in the FIFO, want %d", i, p.input.n, want)
+			}
+			if done := i >= fifoSize; done != returned {
 				t.Fatalf("after %d bytes: Receive has returned: %v", i, returned)
 			}
 			if got := p.in(offData); got != input[i] {

@@ -148,36 +148,35 @@ func (r *registers) receivedLen() int {
 	return 0
 }
 
-// readRegister performs a guest's read of one register. tookInput says that
-// there is room for more input now.
-func (r *registers) readRegister(off uint64) (v byte, tookInput bool) {
+// readRegister performs a guest's read of one register.
+func (r *registers) readRegister(off uint64) byte {
 	switch off {
 	case offData:
 		if r.dlab() {
-			return r.dll, false
+			return r.dll
 		}
 		return r.readData()
 	case offIER:
 		if r.dlab() {
-			return r.dlm, false
+			return r.dlm
 		}
-		return r.ier, false
+		return r.ier
 	case offIIR:
-		return r.readIIR(), false
+		return r.readIIR()
 	case offLCR:
-		return r.lcr, false
+		return r.lcr
 	case offMCR:
-		return r.mcr, false
+		return r.mcr
 	case offLSR:
-		return r.readLSR(), false
+		return r.readLSR()
 	case offMSR:
 		v := r.modemLines() | r.modemDelta
 		r.modemDelta = 0
-		return v, false
+		return v
 	case offSCR:
-		return r.scr, false
+		return r.scr
 	default:
-		return 0xff, false
+		return 0xff
 	}
 }
 
@@ -211,18 +210,18 @@ func (r *registers) writeRegister(off uint64, v byte) (send bool) {
 	return false
 }
 
-func (r *registers) readData() (v byte, tookInput bool) {
+func (r *registers) readData() byte {
 	r.polls = 0
 	f := r.received()
 	if f == nil || f.n == 0 {
-		return 0, false
+		return 0
 	}
-	v = f.pop()
+	v := f.pop()
 	if r.signalled == iirReceived || r.signalled == iirTimeout {
 		// What is left raises the interrupt anew.
 		r.signalled = iirNone
 	}
-	return v, f == &r.input
+	return v
 }
 
 // writeData performs a write to the transmitter holding register.

@@ -86,8 +86,9 @@ type UART struct {
 	mu sync.Mutex
 	registers
 
-	// room holds a token when input was taken out of the receive FIFO since
-	// Receive last looked.
+	// room holds a token when the receive FIFO has become empty of input since
+	// Receive last looked. To wake it for each byte that the guest takes would
+	// cost a switch of threads for each.
 	room chan struct{}
 	// turn holds a token while a Receive is under way.
 	turn chan struct{}
@@ -138,10 +139,9 @@ func (u *UART) Write(off uint64, p []byte) {
 
 func (u *UART) readByte(off uint64) byte {
 	u.mu.Lock()
-	v, tookInput := u.readRegister(off)
-	if tookInput {
-		u.signalRoom()
-	}
+	before := u.input.n
+	v := u.readRegister(off)
+	u.tookInput(before)
 	edge := u.updateInterrupt()
 	u.mu.Unlock()
 	if edge {
@@ -154,9 +154,7 @@ func (u *UART) writeByte(off uint64, v byte) {
 	u.mu.Lock()
 	before := u.input.n
 	sent := u.writeRegister(off, v)
-	if u.input.n < before {
-		u.signalRoom()
-	}
+	u.tookInput(before)
 	edge := u.updateInterrupt()
 	u.mu.Unlock()
 	if edge {
