@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +15,9 @@ import (
 // one that has stopped reading keeps the run from ending.
 type output struct {
 	file *os.File
+	// own is a description of the same pipe or terminal that does not block, or -1. Standard output's own description cannot be
+	// made so, because it is other programs' as well.
+	own  int
 	end  context.CancelCauseFunc
 	over int // descriptor that polls as readable when the run is over
 	stop *os.File
@@ -30,29 +35,74 @@ func newOutput(ctx context.Context, file *os.File, end context.CancelCauseFunc) 
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { w.Close() })
-	return &output{file: file, end: end, over: int(r.Fd()), stop: r, held: w}, nil
+	return &output{file: file, own: openAgain(file), end: end, over: int(r.Fd()), stop: r, held: w}, nil
+}
+
+// openAgain gives another description of file, one that does not block, or -1 where there can be none: a socket cannot be
+// opened, a regular file would have a position of its own, and a terminal may be another user's since su.
+func openAgain(file *os.File) int {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return -1
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFIFO && kind != unix.S_IFCHR {
+		return -1
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 func (o *output) close() {
 	o.held.Close()
 	o.stop.Close()
+	if o.own >= 0 {
+		unix.Close(o.own)
+	}
 }
 
 // Write passes p on, however long that takes, unless the run ends meanwhile. An error
 // is the run's end; the UART has nothing to add to it.
 func (o *output) Write(p []byte) (int, error) {
+	try := o.own >= 0 // whether to write without waiting first
 	for rest := p; len(rest) > 0; {
-		n := min(len(rest), chunk)
-		if !o.wait() {
+		if !try && !o.wait() {
 			break
 		}
-		if _, err := o.file.Write(rest[:n]); err != nil {
+		n, err := o.write(rest)
+		if errors.Is(err, unix.EAGAIN) {
+			if !try {
+				// There is room, but not enough: for a line end on a terminal that makes two characters of it.
+				time.Sleep(time.Millisecond)
+			}
+			try = false
+			continue
+		}
+		if err != nil {
 			o.end(fmt.Errorf("console output: %w", err))
 			break
 		}
 		rest = rest[n:]
 	}
 	return len(p), nil
+}
+
+// write passes some of p on, and gives EAGAIN when nothing can be now.
+func (o *output) write(p []byte) (int, error) {
+	if o.own < 0 {
+		return o.file.Write(p[:min(len(p), chunk)])
+	}
+	n, errno := rawWrite(o.own, p)
+	switch errno {
+	case 0:
+		return n, nil
+	case unix.EINTR:
+		return 0, unix.EAGAIN
+	default:
+		return 0, os.NewSyscallError("write", errno)
+	}
 }
 
 // wait returns true when a write will not block, false when the run is over.
