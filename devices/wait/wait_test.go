@@ -22,13 +22,15 @@ func pipe(t testing.TB) (read, write int) {
 
 // reserve does what a machine does.
 func reserve(t testing.TB, n int) {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+	before := runtime.GOMAXPROCS(0)
 	Reserve(n)
 	t.Cleanup(func() {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - n)
 		Reserve(-n)
 		if n := spare.Load(); n != 0 {
 			t.Errorf("%d waiters are reserved after the test", n)
+		}
+		if after := runtime.GOMAXPROCS(0); after != before {
+			t.Errorf("GOMAXPROCS was %d and is %d", before, after)
 		}
 	})
 }
@@ -37,7 +39,7 @@ func waitFor(t testing.TB, fd int) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		w := Waiter{short: true}
+		w := Waiter{short: keepAfter}
 		err := w.Poll(fds)
 		if err == nil && fds[0].Revents&unix.POLLIN == 0 {
 			t.Errorf("descriptor %d has events %#x", fd, fds[0].Revents)
@@ -82,12 +84,12 @@ func testPoll(t *testing.T, n int) {
 	}
 }
 
-// TestIdleWaiterHoldsNoP holds that what waits for long leaves its P to others: all of them are taken here.
+// TestIdleWaiterHoldsNoP holds that what waits for long leaves its P to others.
 func TestIdleWaiterHoldsNoP(t *testing.T) {
-	procs := runtime.GOMAXPROCS(0)
-	Reserve(procs) // without raising GOMAXPROCS, as a caller must not
-	defer Reserve(-procs)
-	for range procs {
+	const n = 3
+	reserve(t, n)
+	settle()
+	for range n {
 		r, w := pipe(t)
 		done := waitFor(t, r)
 		defer func() {
@@ -95,28 +97,43 @@ func TestIdleWaiterHoldsNoP(t *testing.T) {
 			<-done
 		}()
 	}
-	// The runtime takes a P back after 10 ms at least, and then computing goes on.
-	for deadline := time.Now().Add(5 * time.Second); spare.Load() != int64(procs); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d waiters still hold a P", int64(procs)-spare.Load(), procs)
+	awaitSpare := func(want int64) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); spare.Load() != want; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d waiters hold a P, want %d", n-spare.Load(), n, n-want)
+			}
 		}
 	}
+	awaitSpare(0) // all keep theirs
+	awaitSpare(n) // the runtime takes it after 10 ms or more
 }
 
-// TestKeepsWhenShort holds that only a waiter that was woken soon keeps its P in the next wait.
+// TestKeepsWhenShort holds that a waiter keeps its P only after a number of short waits, and that there are no Ps for it before.
 func TestKeepsWhenShort(t *testing.T) {
 	reserve(t, 1)
+	procs := runtime.GOMAXPROCS(0)
 	r, fd := pipe(t)
 	fds := []unix.PollFd{{Fd: int32(r), Events: unix.POLLIN}}
-	var w Waiter
-	time.AfterFunc(2*keepBelow, func() { unix.Write(fd, []byte{1}) })
-	if err := w.Poll(fds); err != nil || w.short {
-		t.Errorf("a wait of %v is short, or failed: %v", 2*keepBelow, err)
-	}
-	for !w.short { // ready already; a busy host may still take long
+	w := Waiter{short: keepAfter - 1}
+	poll := func() {
+		t.Helper()
 		if err := w.Poll(fds); err != nil {
 			t.Fatal(err)
 		}
+	}
+	time.AfterFunc(2*keepBelow, func() { unix.Write(fd, []byte{1}) })
+	if poll(); w.short != 0 {
+		t.Errorf("a wait of %v is short", 2*keepBelow)
+	}
+	for w.short < keepAfter { // ready already; a busy host may still take long
+		poll()
+	}
+	if got := runtime.GOMAXPROCS(0); got != procs || spare.Load() != 0 {
+		t.Errorf("GOMAXPROCS rose from %d to %d before anybody keeps a P", procs, got)
+	}
+	if poll(); runtime.GOMAXPROCS(0) != procs+1 || spare.Load() != 1 {
+		t.Errorf("GOMAXPROCS is %d after a waiter kept a P, want %d", runtime.GOMAXPROCS(0), procs+1)
 	}
 }
 
@@ -134,7 +151,8 @@ func TestPollDoesNotAllocate(t *testing.T) {
 	r, w := pipe(t)
 	unix.Write(w, []byte{1})
 	fds := []unix.PollFd{{Fd: int32(r), Events: unix.POLLIN}}
-	var waiter Waiter
+	waiter := Waiter{short: keepAfter}
+	settle() // AllocsPerRun has GOMAXPROCS for itself
 	if n := testing.AllocsPerRun(100, func() { waiter.Poll(fds) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
