@@ -157,6 +157,7 @@ func (f *bootFlags) run(replaced bool) error {
 	if err := con.start(ctx, send); err != nil {
 		return err
 	}
+	go shed()
 	outcome, err := m.Run(ctx)
 	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message
