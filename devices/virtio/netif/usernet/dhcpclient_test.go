@@ -7,12 +7,27 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"govmm/devices/virtio/netif"
+	"govmm/devices/virtio/netif/dhcp"
 )
+
+// Options and types of DHCP messages (RFC 2132), and the size of what comes before the options.
+const (
+	dhcpFixedSize = 236
+	dhcpCookie    = 0x63825363
+
+	optRequested, optMessageType, optServer, optEnd = 50, 53, 54, 255
+
+	dhcpDiscover, dhcpOffer, dhcpRequest, dhcpACK = 1, 2, 3, 5
+)
+
+func appendOption(p []byte, code byte, value []byte) []byte {
+	return append(append(p, code, byte(len(value))), value...)
+}
 
 // clientMessage returns a DHCP message as clients send them, padded as most do.
 func clientMessage(kind byte, options ...byte) []byte {
 	p := make([]byte, dhcpFixedSize, 400)
-	p[0], p[1], p[2] = bootRequest, 1, 6
+	p[0], p[1], p[2] = 1, 1, 6 // a request, from an Ethernet
 	binary.BigEndian.PutUint32(p[4:], 0x12345678)
 	copy(p[28:], guestMAC[:])
 	p = binary.BigEndian.AppendUint32(p, dhcpCookie)
@@ -25,7 +40,7 @@ func clientMessage(kind byte, options ...byte) []byte {
 func clientFrame(src netip.Addr, message []byte) []byte {
 	p := make([]byte, prefixSize+header.IPv4MinimumSize+header.UDPMinimumSize)
 	putEther(p[netif.HeaderSize:], broadcastMAC, guestMAC, typeIPv4)
-	putUDP(p[prefixSize:], toStack(src), toStack(netip.MustParseAddr("255.255.255.255")), dhcpClientPort, dhcpServerPort, message)
+	putUDP(p[prefixSize:], toStack(src), toStack(netip.MustParseAddr("255.255.255.255")), dhcp.ClientPort, dhcp.ServerPort, message)
 	return append(p, message...)
 }
 
@@ -50,7 +65,7 @@ func exchange(pair netif.Pair, frame []byte) (a dhcpAnswer, ok bool) {
 	ip := header.IPv4(p[etherSize:])
 	u := header.UDP(ip.Payload())
 	a.addr = fromStack(ip.DestinationAddress())
-	if !ip.IsChecksumValid() || int(ip.TotalLength()) != len(ip) || u.DestinationPort() != dhcpClientPort ||
+	if !ip.IsChecksumValid() || int(ip.TotalLength()) != len(ip) || u.DestinationPort() != dhcp.ClientPort ||
 		header.PseudoHeaderChecksum(header.UDPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), u.Length()) == 0 {
 		return a, false
 	}

@@ -1,24 +1,22 @@
 package usernet
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"govmm/devices/virtio/netif/resolvconf"
 )
 
 const (
-	dnsPort       = 53
-	maxResolvers  = 3        // as many as the C library asks
-	maxResolvConf = 64 << 10 // bytes of the file that are read
-	resolvCheck   = 2 * time.Second
+	dnsPort     = 53
+	resolvCheck = 2 * time.Second
 )
 
 // resolvers are the host's name servers, as resolv.conf(5) names them. The file is looked at again when a question comes and
@@ -48,37 +46,20 @@ func (r *resolvers) get() []netip.AddrPort {
 		return r.list
 	}
 	r.change = info
-	r.list = parseResolvConf(readStart(r.path, maxResolvConf))
+	r.list = readResolvers(r.path)
 	return r.list
 }
 
-// readStart returns at most n bytes of a file, and nothing if it cannot be read.
-func readStart(path string, n int) []byte {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	p := make([]byte, n)
-	n, _ = f.Read(p)
-	return p[:max(n, 0)]
-}
-
-// parseResolvConf returns the first name servers of a resolv.conf. Without any it is the one on the host itself, as
+// readResolvers returns the first name servers of a resolv.conf. Without any it is the one on the host itself, as
 // for the C library.
-func parseResolvConf(p []byte) []netip.AddrPort {
-	var list []netip.AddrPort
-	for line := range bytes.Lines(p) {
-		words := strings.Fields(string(line))
-		if len(words) < 2 || words[0] != "nameserver" || len(list) == maxResolvers {
-			continue
-		}
-		if a, err := netip.ParseAddr(words[1]); err == nil {
-			list = append(list, netip.AddrPortFrom(a.Unmap(), dnsPort))
-		}
+func readResolvers(path string) []netip.AddrPort {
+	servers := resolvconf.Servers(path)
+	if len(servers) == 0 {
+		servers = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}
-	if list == nil {
-		list = append(list, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), dnsPort))
+	var list []netip.AddrPort
+	for _, a := range servers {
+		list = append(list, netip.AddrPortFrom(a, dnsPort))
 	}
 	return list
 }

@@ -41,6 +41,7 @@ package usernet
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -49,6 +50,7 @@ import (
 
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/netif"
+	"govmm/devices/virtio/netif/dhcp"
 )
 
 // A Backend is a network in this process. It implements netif.Backend. Its methods are safe for concurrent use, within
@@ -61,7 +63,7 @@ type Backend struct {
 	queue queue // frames to the guest
 	pair  pair
 
-	dhcp      *dhcpServer
+	dhcp      *dhcp.Server
 	resolvers resolvers
 	syns      *tcp.Forwarder
 	memory    budget
@@ -99,7 +101,9 @@ func New(cfg Config) (*Backend, error) {
 	b.pair.b = b
 	b.memory.left = tcpMemory
 	b.resolvers.path = cfg.ResolvConf
-	b.dhcp = newDHCPServer(&b.cfg)
+	b.dhcp = dhcp.New(dhcp.Config{
+		Guest: cfg.Guest, Network: cfg.Network, Gateway: cfg.Gateway, DNS: []netip.Addr{cfg.DNS}, MTU: cfg.MTU, Hostname: cfg.Hostname,
+	})
 	b.udp.init(maxUDPFlows)
 	b.echo.init(maxEchoFlows)
 	b.inbound.init()
