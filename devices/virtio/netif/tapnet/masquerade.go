@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"govmm/devices/virtio/netif/dhcp"
 )
 
 const (
@@ -27,8 +30,8 @@ func table(name string) *nftables.Table {
 
 func (r *routed) table() *nftables.Table { return table(tablePrefix + string(r.tap)) }
 
-// masquerade makes a table with two chains: one drops what comes from the tap and is not from the guest's address, the other gives
-// what goes elsewhere from there the host's address.
+// masquerade makes a table with two chains: one drops what comes from the tap and is not from the guest's address, unless it asks for that
+// address; the other gives what goes elsewhere from there the host's address.
 func (r *routed) masquerade() error {
 	c := &nftables.Conn{}
 	t := r.table()
@@ -41,6 +44,8 @@ func (r *routed) masquerade() error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
 	})
 	guest := r.guest().Addr()
+	c.AddRule(&nftables.Rule{Table: t, Chain: source, Exprs: append(
+		r.interfaceIs(expr.MetaKeyIIFNAME, expr.CmpOpEq), append(isDiscovery(), &expr.Verdict{Kind: expr.VerdictAccept})...)})
 	c.AddRule(&nftables.Rule{Table: t, Chain: source, Exprs: append(
 		r.interfaceIs(expr.MetaKeyIIFNAME, expr.CmpOpEq), append(sourceIs(guest, expr.CmpOpNeq), &expr.Verdict{Kind: expr.VerdictDrop})...)})
 	post := c.AddChain(&nftables.Chain{
@@ -62,12 +67,26 @@ func (r *routed) interfaceIs(key expr.MetaKey, op expr.CmpOp) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: name}}
 }
 
+// isDiscovery takes what a DHCP client without an address sends: from 0.0.0.0, to everybody, to the server's port by UDP.
+func isDiscovery() []expr.Any {
+	return slices.Concat(
+		sourceIs(netip.IPv4Unspecified(), expr.CmpOpEq),
+		field(expr.PayloadBaseNetworkHeader, 16, []byte{255, 255, 255, 255}, expr.CmpOpEq),
+		field(expr.PayloadBaseNetworkHeader, 9, []byte{unix.IPPROTO_UDP}, expr.CmpOpEq),
+		field(expr.PayloadBaseTransportHeader, 2, []byte{0, dhcp.ServerPort}, expr.CmpOpEq),
+	)
+}
+
 // sourceIs compares the source address in an IPv4 header with an address.
 func sourceIs(a netip.Addr, op expr.CmpOp) []expr.Any {
-	const offset, length = 12, 4
+	return field(expr.PayloadBaseNetworkHeader, 12, a.AsSlice(), op)
+}
+
+// field compares some bytes of a header.
+func field(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
-		&expr.Cmp{Op: op, Register: 1, Data: a.AsSlice()},
+		&expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: uint32(len(value))},
+		&expr.Cmp{Op: op, Register: 1, Data: value},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"strconv"
@@ -29,13 +30,14 @@ var pool = netip.MustParsePrefix("10.213.0.0/16")
 type routed struct {
 	tap     iface
 	network netip.Prefix
+	dhcp    *dhcpServer // nil if another program has the port
 }
 
 func (r *routed) host() netip.Addr    { return r.network.Addr().Next() }
 func (r *routed) guest() netip.Prefix { return netip.PrefixFrom(r.host().Next(), prefixBits) }
 
 // route gives the tap an address and makes the host route and masquerade what comes from it.
-func route(name string) (*routed, error) {
+func route(name string, log *slog.Logger) (*routed, error) {
 	used, err := routes()
 	if err != nil {
 		return nil, err
@@ -59,11 +61,17 @@ func route(name string) (*routed, error) {
 			return nil, errors.Join(err, r.close())
 		}
 	}
+	if r.dhcp, err = r.serveDHCP(log); err != nil {
+		log.Warn("no DHCP: the guest must be given its address", "tap", name, "address", r.guest(), "gateway", r.host(), "err", err)
+	}
 	return r, nil
 }
 
 // close undoes what is not undone with the tap.
 func (r *routed) close() error {
+	if r.dhcp != nil {
+		r.dhcp.close()
+	}
 	return errors.Join(r.unmasquerade(), unforward())
 }
 

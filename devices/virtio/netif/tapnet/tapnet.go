@@ -1,15 +1,15 @@
 // Package tapnet makes a tap and a network behind it, which takes CAP_NET_ADMIN: the tap is a port of a bridge that is there, or the host
 // routes what comes from it and hides it behind its own address.
 //
-// A routed guest has a network of four addresses, of which one is the host's and one its own. It must be told its address, for
-// there is no DHCP; see [Network.Guest]. The kernel drops what comes from the tap with any other source address. What is made goes away
+// A routed guest has a network of four addresses, of which one is the host's and one its own. It gets its address by DHCP, or is
+// told it; see [Network.Guest]. The kernel drops what comes from the tap with any other source address. What is made goes away
 // with Close. If the process is killed, the tap goes away, and a table of rules for a tap that does not exist stays until the next
 // tap of that name; IP forwarding stays as it is.
 //
-// Left out: IPv6 behind a routed tap, DHCP, ports forwarded to the guest, and rules of the host's own firewall: one that drops forwarded
-// packets drops these too.
+// Left out: IPv6 behind a routed tap, ports forwarded to the guest, and rules of the host's own firewall: one that drops forwarded
+// packets, or DHCP, drops these too.
 //
-// The guest's input is frames, which the kernel handles. The host's routes are read from /proc.
+// The guest's input is frames, which the kernel handles, and DHCP messages (package dhcp). The host's routes are read from /proc.
 package tapnet
 
 import (
@@ -53,9 +53,12 @@ func New(o Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	n := &Network{Tap: t}
 	if o.Routed {
-		n.routed, err = route(t.Name())
+		n.routed, err = route(t.Name(), o.Log)
 	} else {
 		err = join(t, o.Bridge)
 	}

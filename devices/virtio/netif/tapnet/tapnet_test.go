@@ -172,6 +172,7 @@ func TestRoutedCleansUp(t *testing.T) {
 // TestLeftByKill finds the table of a process that was killed, whose tap is gone.
 func TestLeftByKill(t *testing.T) {
 	n := newNetwork(t, Options{Routed: true})
+	n.routed.dhcp.close()
 	n.Tap.Close()
 	if names, err := ours(); err != nil || len(names) != 2 {
 		t.Fatalf("tables %v, %v", names, err)
@@ -224,7 +225,8 @@ func isARP(operation byte, a netip.Addr) func([]byte) bool {
 
 // udp is a datagram from port 1000 to port 2000, or back, without checksum.
 func udp(from, to []byte, fromAddr, toAddr netip.Addr, ports [4]byte, text string) []byte {
-	ip := []byte{0x45, 0, 0, byte(28 + len(text)), 0, 1, 0, 0, 64, 17, 0, 0}
+	size := 28 + len(text)
+	ip := []byte{0x45, 0, byte(size >> 8), byte(size), 0, 1, 0, 0, 64, 17, 0, 0}
 	ip = append(append(ip, fromAddr.AsSlice()...), toAddr.AsSlice()...)
 	sum := uint32(0)
 	for i := 0; i < 20; i += 2 {
@@ -233,7 +235,7 @@ func udp(from, to []byte, fromAddr, toAddr netip.Addr, ports [4]byte, text strin
 	sum = sum>>16 + sum&0xffff
 	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
 	f := append(append(append([]byte{}, to...), from...), 8, 0)
-	f = append(append(f, ip...), ports[0], ports[1], ports[2], ports[3], 0, byte(8+len(text)), 0, 0)
+	f = append(append(f, ip...), ports[0], ports[1], ports[2], ports[3], byte((size-20)>>8), byte(size-20), 0, 0)
 	return append(f, text...)
 }
 
