@@ -3,8 +3,8 @@
 // The format is cpio's "newc" as the kernel documents it in
 // Documentation/driver-api/early-userspace/buffer-format.rst: a sequence of entries, each a header of 110 ASCII
 // characters, a name and the data, with padding to four bytes, ended by an entry named TRAILER!!!. A [Writer] makes
-// archives whose bytes depend on nothing but the calls made: inode numbers count up from one, owner, group
-// and times are zero.
+// archives whose bytes depend on nothing but the calls made: inode numbers count up from one, times are zero, and so are
+// owner and group unless they are set.
 //
 // A [Reader] expects nothing of its input. Names, link targets and numbers are checked, the memory it takes does
 // not depend on the sizes that an archive claims, and a broken archive is an error of type [*FormatError].
@@ -56,6 +56,9 @@ const (
 // pathMax is the kernel's PATH_MAX, terminating zero included. init/initramfs.c skips entries whose name or
 // link target is longer.
 const pathMax = 4096
+
+// maxFile is the largest size that a header can tell, in bytes.
+const maxFile = 1<<32 - 1
 
 // The file type and permission bits of c_mode; they are those of stat(2), see inode(7).
 const (

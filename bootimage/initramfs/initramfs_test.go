@@ -145,6 +145,7 @@ func TestWriterErrors(t *testing.T) {
 		{"root", func(w *Writer) error { return w.Mkdir("../", 0o755) }, fs.ErrInvalid},
 		{"empty name", func(w *Writer) error { return w.WriteFile("", 0o644, nil) }, fs.ErrInvalid},
 		{"trailer", func(w *Writer) error { return w.WriteFile("/TRAILER!!!", 0o644, nil) }, fs.ErrInvalid},
+		{"below the trailer", func(w *Writer) error { return w.WriteFile("TRAILER!!!/f", 0o644, nil) }, fs.ErrInvalid},
 		{"long name", func(w *Writer) error { return w.WriteFile(long, 0o644, nil) }, fs.ErrInvalid},
 		{"zero in name", func(w *Writer) error { return w.WriteFile("a\x00b", 0o644, nil) }, fs.ErrInvalid},
 		{"directory as file", func(w *Writer) error { return w.WriteFile("x", fs.ModeDir, nil) }, fs.ErrInvalid},
@@ -194,16 +195,18 @@ type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// TestCPIO has the system's cpio unpack an archive, where there is one; TestFormat holds the layout without it.
-func TestCPIO(t *testing.T) {
+// unpackByCPIO has the system's cpio unpack an archive, where there is one; TestFormat holds the layout without it. It
+// gives the directory, or nothing.
+func unpackByCPIO(t *testing.T, add func(*Writer) error) string {
+	t.Helper()
 	cpio, err := exec.LookPath("cpio")
 	if err != nil {
 		t.Log("no cpio on this system: nothing to compare with")
-		return
+		return ""
 	}
 	var b bytes.Buffer
 	w := NewWriter(&b)
-	if err := errors.Join(w.WriteFile("a/b", 0o640, []byte("hello")), w.Symlink("a/l", "b"), w.Close()); err != nil {
+	if err := errors.Join(add(w), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(cpio, "-i", "-d", "--no-absolute-filenames")
@@ -211,10 +214,36 @@ func TestCPIO(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cpio: %v\n%s", err, out)
 	}
-	if data, err := os.ReadFile(filepath.Join(cmd.Dir, "a/l")); err != nil || string(data) != "hello" {
-		t.Errorf("through the link: %q, %v", data, err)
+	return cmd.Dir
+}
+
+func TestCPIO(t *testing.T) {
+	dir := unpackByCPIO(t, func(w *Writer) error {
+		return errors.Join(w.WriteFile("a/b", 0o640, []byte("hello")), w.Symlink("a/l", "b"))
+	})
+	if dir == "" {
+		return
 	}
-	if info, err := os.Stat(filepath.Join(cmd.Dir, "a/b")); err != nil || info.Mode() != 0o640 {
+	checkSame(t, dir, "hello", "a/b", "a/l")
+	if info, err := os.Stat(filepath.Join(dir, "a/b")); err != nil || info.Mode() != 0o640 {
 		t.Errorf("the file is %v, %v", info, err)
+	}
+}
+
+// checkSame holds that all names below dir lead to one file with the given data.
+func checkSame(t *testing.T, dir, want string, names ...string) {
+	t.Helper()
+	first, err := os.Stat(filepath.Join(dir, names[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if data, err := os.ReadFile(path); err != nil || string(data) != want {
+			t.Errorf("%s has %q, %v", name, data, err)
+		}
+		if info, err := os.Stat(path); err != nil || !os.SameFile(info, first) {
+			t.Errorf("%s is not the same file as %s, %v", name, names[0], err)
+		}
 	}
 }

@@ -174,7 +174,7 @@ func FuzzReader(f *testing.F) {
 // checkRewrite holds that what a Reader gives, a Writer takes.
 func checkRewrite(t *testing.T, h *Header) {
 	t.Helper()
-	if h.Name == "." || h.Name == trailer {
+	if h.Name == "." || h.Name == trailer || strings.HasPrefix(h.Name, trailer+"/") {
 		return
 	}
 	w := NewWriter(io.Discard)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -17,7 +17,8 @@ var (
 	errRoot     = errors.New("name is the archive's root")
 	errTrailer  = errors.New("name is that of the trailer")
 	errMode     = errors.New("mode does not fit the call")
-	errSize     = errors.New("larger than 4 GiB")
+	errSize     = errors.New("larger than 4 GiB - 1 byte")
+	errNegative = errors.New("negative size")
 	errTarget   = errors.New("link target empty or longer than the kernel reads")
 )
 
@@ -33,7 +34,9 @@ type Writer struct {
 	w       io.Writer
 	err     error
 	inode   uint32
-	entries map[string]fs.FileMode // the type of each entry by its cleaned name
+	uid     uint32
+	gid     uint32
+	entries map[string]fs.FileMode // the type of each entry by its cleaned name, the parents of all among them
 	buf     []byte
 	closed  bool
 }
@@ -43,6 +46,10 @@ func NewWriter(w io.Writer) *Writer {
 	return &Writer{w: w, entries: map[string]fs.FileMode{".": fs.ModeDir}}
 }
 
+// SetOwner sets who owns the entries that follow; to begin with it is 0, 0. Directories that are made only because an
+// entry is in them belong to 0, 0 whatever is set.
+func (w *Writer) SetOwner(uid, gid uint32) { w.uid, w.gid = uid, gid }
+
 // WriteFile adds a regular file. Of mode, the permission bits and setuid, setgid and sticky may be set. The
 // data is at most 4 GiB - 1 byte.
 func (w *Writer) WriteFile(name string, mode fs.FileMode, data []byte) error {
@@ -50,7 +57,7 @@ func (w *Writer) WriteFile(name string, mode fs.FileMode, data []byte) error {
 	if !mode.IsRegular() {
 		return pathError(op, name, errMode)
 	}
-	if int64(len(data)) > 1<<32-1 {
+	if int64(len(data)) > maxFile {
 		return pathError(op, name, errSize)
 	}
 	return w.add(op, name, entry{mode: mode, data: data})
@@ -103,86 +110,108 @@ func (w *Writer) Close() error {
 
 type entry struct {
 	mode         fs.FileMode
+	inode        uint32 // 0 if it is to have a new one
 	links        uint32
+	uid, gid     uint32
 	major, minor uint32
+	size         int64 // of the data behind the header
 	data         []byte
 }
 
 func (w *Writer) add(op, name string, e entry) error {
-	if w.err != nil {
-		return w.err
-	}
-	if w.closed {
-		return pathError(op, name, fs.ErrClosed)
-	}
-	clean, err := checkName(name)
-	if err != nil {
-		return pathError(op, name, err)
-	}
-	if err := w.checkPlace(clean, e.mode); err != nil {
-		return pathError(op, name, err)
+	if err := w.usable(op, name); err != nil {
+		return err
 	}
 	bits, ok := unixMode(e.mode)
 	if !ok {
 		return pathError(op, name, errMode)
 	}
-	if err := w.addParents(clean); err != nil {
-		return err
+	dirs, clean, err := w.place(name, e.mode)
+	if err != nil {
+		return pathError(op, name, err)
+	}
+	for _, dir := range dirs {
+		w.writeParent(dir)
 	}
 	e.links = 1
 	if e.mode.IsDir() {
 		e.links = 2
 	}
+	e.uid, e.gid = w.uid, w.gid
 	w.entries[clean] = e.mode.Type()
 	return w.write(clean, e, bits)
 }
 
-// checkPlace tells whether an entry of the given type may stand at the cleaned name.
-func (w *Writer) checkPlace(name string, mode fs.FileMode) error {
-	if old, ok := w.entries[name]; ok && (!old.IsDir() || !mode.IsDir()) {
-		return fs.ErrExist
+// usable gives the error that any call returns from now on.
+func (w *Writer) usable(op, name string) error {
+	if w.err == nil && w.closed {
+		return pathError(op, name, fs.ErrClosed)
 	}
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		// The kernel follows a symbolic link here. What an archive means should not depend on that.
-		if mode, ok := w.entries[dir]; ok && !mode.IsDir() {
-			return fmt.Errorf("%q: %w", dir, syscall.ENOTDIR)
-		}
-	}
-	return nil
+	return w.err
 }
 
-func (w *Writer) addParents(name string) error {
-	for i, c := range name {
-		if c != '/' {
-			continue
-		}
-		dir := name[:i]
-		if _, ok := w.entries[dir]; ok {
-			continue
-		}
-		w.entries[dir] = fs.ModeDir
-		if err := w.write(dir, entry{links: 2}, modeDir|0o755); err != nil {
-			return err
-		}
+// place tells whether an entry of the given type may have the name. It gives the name cleaned, and the directories
+// that must be made for it, outermost first.
+func (w *Writer) place(name string, mode fs.FileMode) (dirs []string, clean string, err error) {
+	clean, err = checkName(name)
+	if err != nil {
+		return nil, "", err
 	}
-	return nil
+	if old, ok := w.entries[clean]; ok && (!old.IsDir() || !mode.IsDir()) {
+		return nil, "", fs.ErrExist
+	}
+	for dir := parent(clean); ; dir = parent(dir) {
+		mode, ok := w.entries[dir]
+		if !ok {
+			dirs = append(dirs, dir)
+			continue
+		}
+		// The kernel follows a symbolic link here. What an archive means should not depend on that.
+		if !mode.IsDir() {
+			return nil, "", fmt.Errorf("%q: %w", dir, syscall.ENOTDIR)
+		}
+		slices.Reverse(dirs)
+		return dirs, clean, nil
+	}
+}
+
+// parent is path.Dir for cleaned names.
+func parent(name string) string {
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		return name[:i]
+	}
+	return "."
+}
+
+func (w *Writer) writeParent(dir string) {
+	w.entries[dir] = fs.ModeDir
+	w.write(dir, entry{links: 2}, modeDir|0o755) // the error stays for the call that follows
 }
 
 // write appends one entry, whatever it says.
 func (w *Writer) write(name string, e entry, mode uint32) error {
-	if name != trailer {
+	e.size = int64(len(e.data))
+	w.writeHeader(name, e, mode)
+	w.flush(e.data)
+	w.flushPadding(e.size)
+	return w.err
+}
+
+func (w *Writer) writeHeader(name string, e entry, mode uint32) {
+	if name != trailer && e.inode == 0 {
 		w.inode++
+		e.inode = w.inode
 	}
 	fields := [fieldCount]uint32{
+		fieldInode:    e.inode,
 		fieldMode:     mode,
+		fieldUID:      e.uid,
+		fieldGID:      e.gid,
 		fieldLinks:    e.links,
-		fieldFileSize: uint32(len(e.data)),
+		fieldFileSize: uint32(e.size),
 		fieldRMajor:   e.major,
 		fieldRMinor:   e.minor,
 		fieldNameSize: uint32(len(name) + 1),
-	}
-	if name != trailer {
-		fields[fieldInode] = w.inode
 	}
 	w.buf = append(w.buf[:0], magic...)
 	for _, f := range fields {
@@ -190,19 +219,13 @@ func (w *Writer) write(name string, e entry, mode uint32) error {
 	}
 	w.buf = append(w.buf, name...)
 	w.buf = append(w.buf, 0)
-	w.pad(int64(len(w.buf)))
+	w.buf = append(w.buf, zeros[:padding(int64(len(w.buf)))]...)
 	w.flush(w.buf)
-
-	w.flush(e.data)
-	w.buf = w.buf[:0]
-	w.pad(int64(len(e.data)))
-	w.flush(w.buf)
-	return w.err
 }
 
-func (w *Writer) pad(n int64) {
-	w.buf = append(w.buf, make([]byte, padding(n))...)
-}
+var zeros [alignment]byte
+
+func (w *Writer) flushPadding(n int64) { w.flush(zeros[:padding(n)]) }
 
 func (w *Writer) flush(p []byte) {
 	if w.err != nil || len(p) == 0 {
@@ -216,7 +239,7 @@ func checkName(name string) (string, error) {
 	switch {
 	case clean == ".":
 		return "", errRoot
-	case clean == trailer:
+	case clean == trailer || strings.HasPrefix(clean, trailer+"/"): // the directory would end the archive
 		return "", errTrailer
 	case len(clean) >= pathMax:
 		return "", errNameSize
