@@ -32,7 +32,23 @@ type session struct {
 // startSession starts govmm boot with args and waits for the guest's shell.
 func startSession(t *testing.T, args ...string) *session {
 	t.Helper()
+	return startSessionWith(t, nil, args...)
+}
+
+// startSessionWith does it with files open in govmm, as descriptors from 3 on.
+func startSessionWith(t *testing.T, files []*os.File, args ...string) *session {
+	t.Helper()
 	s := &session{t: t, cmd: command(t, append([]string{"boot"}, args...)...)}
+	s.cmd.ExtraFiles = files
+	s.begin()
+	s.await(prompt)
+	return s
+}
+
+// begin starts the command on a terminal of its own.
+func (s *session) begin() {
+	t := s.t
+	t.Helper()
 	s.person, s.program = openPTY(t)
 	s.before = termios(t, s.program)
 	s.shown = showScreen(s.person)
@@ -43,8 +59,6 @@ func startSession(t *testing.T, args ...string) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.abandon(syscall.SIGTERM) })
-	s.await(prompt)
-	return s
 }
 
 var prompt = regexp.MustCompile(`(?:^|\n)# `)
