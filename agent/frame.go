@@ -1,0 +1,95 @@
+// Package agent is how the host and a small init of ours in the guest run a command there: the frames that they exchange over a
+// virtio console, what the guest is told to run, and the host's side. The guest's side is package agent/guest.
+//
+// Each side sends a stream of frames: a kind, a length and that many bytes. The guest begins with Ready, before which the host sends nothing:
+// the console would echo it. Then the host sends Input and Signals, and the guest Output and Errors as the command writes them, unchanged; at last comes
+// Exit or Failure, after which nothing matters.
+//
+// The host does not believe its guest: a frame is bounded, and one that makes no sense ends the session with an error.
+package agent
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A Kind says what a frame carries.
+type Kind byte
+
+// From the guest.
+const (
+	Ready   Kind = iota + 1 // the guest listens; no bytes
+	Output                  // of the command's standard output, or of its terminal
+	Errors                  // of its standard error
+	Exit                    // its exit status, a byte
+	Failure                 // a byte, the exit status that a shell would give, and why the command does not run, a line
+	Taken                   // how many bytes of Input the command has taken, four bytes, little-endian
+)
+
+// From the host.
+const (
+	Input  Kind = iota + 0x81 // for the command's standard input, or its terminal; no bytes mean its end
+	Signal                    // the number of a signal for the command, a byte
+	Resize                    // columns and rows of the terminal, two bytes each, little-endian
+)
+
+const (
+	headerSize = 4
+	// MaxPayload is the most bytes that a frame carries.
+	MaxPayload = 16 << 10
+	// Window is how many bytes of Input there are at most that were not Taken. The host waits, so that a command that does not read its
+	// input can still be sent a signal.
+	Window = 64 << 10
+)
+
+// AppendFrame appends a frame to buf. The payload has at most MaxPayload bytes.
+func AppendFrame(buf []byte, kind Kind, payload []byte) []byte {
+	buf = append(buf, byte(kind), 0)
+	buf = binary.LittleEndian.AppendUint16(buf, uint16(len(payload)))
+	return append(buf, payload...)
+}
+
+var errFrame = errors.New("the agent's stream is broken")
+
+// A Decoder takes a stream in pieces of any size and gives its frames to Handle, one at a time, in order. The payload is valid until
+// Handle returns. An error of Handle, or of the stream, is what Write returns from then on.
+type Decoder struct {
+	Handle func(kind Kind, payload []byte) error
+
+	frame []byte // so far
+	err   error
+}
+
+// Write implements io.Writer.
+func (d *Decoder) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0 && d.err == nil; {
+		rest = rest[d.take(rest):]
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	return len(p), nil
+}
+
+// take moves bytes into the frame, up to its end, and handles it there.
+func (d *Decoder) take(p []byte) (n int) {
+	want := headerSize
+	if len(d.frame) >= headerSize {
+		want += int(binary.LittleEndian.Uint16(d.frame[2:]))
+	}
+	n = min(want-len(d.frame), len(p))
+	d.frame = append(d.frame, p[:n]...)
+	if len(d.frame) < headerSize {
+		return n
+	}
+	size := int(binary.LittleEndian.Uint16(d.frame[2:]))
+	switch {
+	case size > MaxPayload || d.frame[1] != 0:
+		d.err = fmt.Errorf("%w: a frame of kind %d with %d bytes", errFrame, d.frame[0], size)
+	case len(d.frame) == headerSize+size:
+		d.err = d.Handle(Kind(d.frame[0]), d.frame[headerSize:])
+		d.frame = d.frame[:0]
+	}
+	return n
+}

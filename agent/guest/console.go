@@ -1,0 +1,72 @@
+package guest
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"govmm/agent"
+)
+
+// A console is the device by which frames come and go.
+type console struct {
+	file *os.File
+
+	mu  sync.Mutex
+	buf []byte
+}
+
+// openConsole opens the device as one that changes no byte.
+func openConsole() (*console, error) {
+	// The kernel mounts it itself, but not on an initramfs.
+	if err := mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(agent.ConsoleDevice, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (the kernel needs CONFIG_VIRTIO_CONSOLE=y)", agent.ConsoleDevice, err)
+	}
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", agent.ConsoleDevice, err)
+	}
+	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+	t.Cflag = t.Cflag&^unix.CSIZE&^unix.PARENB | unix.CS8
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
+		return nil, fmt.Errorf("%s: %w", agent.ConsoleDevice, err)
+	}
+	return &console{file: os.NewFile(uintptr(fd), agent.ConsoleDevice)}, nil
+}
+
+// send sends a frame. It may be called from any number of goroutines.
+func (c *console) send(kind agent.Kind, p []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buf = agent.AppendFrame(c.buf[:0], kind, p)
+	_, err := c.file.Write(c.buf)
+	return err
+}
+
+// fail says why the command does not run.
+func (c *console) fail(status byte, why error) error {
+	text := why.Error()
+	return c.send(agent.Failure, append([]byte{status}, text[:min(len(text), 1000)]...))
+}
+
+// copyOut sends what r gives until it ends.
+func (c *console) copyOut(kind agent.Kind, r io.Reader) {
+	p := make([]byte, agent.MaxPayload)
+	for {
+		n, err := r.Read(p)
+		if n > 0 && c.send(kind, p[:n]) != nil {
+			return
+		}
+		if err != nil {
+			return // of a terminal, EIO when its last user has gone
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// A Session is the host's side. Its Write takes what the guest's console gives.
+type Session struct {
+	decoder Decoder
+	out     io.Writer
+	errs    io.Writer
+
+	sendMu sync.Mutex
+	send   func(context.Context, []byte) (int, error)
+	buf    []byte
+
+	room chan struct{} // holds a token when input was taken since Feed last looked
+	left atomic.Int64  // bytes of Window that are free
+
+	ready  chan struct{}
+	ended  chan struct{}
+	status int
+	reason string // why the command did not run
+	err    error
+}
+
+// NewSession returns a Session that passes the command's output on to out and errs, which may be the same. An error of theirs ends the session.
+func NewSession(out, errs io.Writer) *Session {
+	s := &Session{out: out, errs: errs, room: make(chan struct{}, 1), ready: make(chan struct{}), ended: make(chan struct{})}
+	s.left.Store(Window)
+	s.decoder.Handle = s.handle
+	return s
+}
+
+// Connect says how bytes get to the guest's console. It is called once, before anything is sent.
+func (s *Session) Connect(send func(context.Context, []byte) (int, error)) { s.send = send }
+
+// Ready is closed when the guest listens, which is when it starts the command.
+func (s *Session) Ready() <-chan struct{} { return s.ready }
+
+// Ended is closed when the command has ended, or could not be started, or the stream broke.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
+// A StartError says why the guest did not start the command, with the status that a shell would exit with.
+type StartError struct {
+	Status int
+	Reason string
+}
+
+func (e *StartError) Error() string { return e.Reason }
+
+// Status gives the command's exit status, 128 and the signal's number if one ended it. It is to be called when Ended is closed.
+func (s *Session) Status() (int, error) {
+	if s.reason != "" {
+		return s.status, &StartError{s.status, s.reason}
+	}
+	return s.status, s.err
+}
+
+// Write takes bytes from the guest. After the end it discards them.
+func (s *Session) Write(p []byte) (int, error) {
+	select {
+	case <-s.ended:
+		return len(p), nil
+	default:
+	}
+	if _, err := s.decoder.Write(p); err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+		close(s.ended)
+	}
+	return len(p), nil
+}
+
+func (s *Session) handle(kind Kind, p []byte) error {
+	switch {
+	case kind == Ready && len(p) == 0:
+		select {
+		case <-s.ready:
+			return fmt.Errorf("%w: ready twice", errFrame)
+		default:
+			close(s.ready)
+		}
+		return nil
+	case kind == Output:
+		_, err := s.out.Write(p)
+		return err
+	case kind == Errors:
+		_, err := s.errs.Write(p)
+		return err
+	case kind == Taken && len(p) == 4:
+		return s.taken(int64(binary.LittleEndian.Uint32(p)))
+	case kind == Exit && len(p) == 1:
+		return s.end(int(p[0]), "")
+	case kind == Failure && len(p) > 1:
+		return s.end(int(p[0]), printable(p[1:]))
+	}
+	return fmt.Errorf("%w: a frame of kind %d with %d bytes", errFrame, kind, len(p))
+}
+
+func (s *Session) taken(n int64) error {
+	if n > Window-s.left.Load() { // only Feed lowers it
+		return fmt.Errorf("%w: %d bytes of input were taken that were not sent", errFrame, n)
+	}
+	s.left.Add(n)
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (s *Session) end(status int, reason string) error {
+	s.status, s.reason = status, reason
+	close(s.ended)
+	return io.EOF
+}
+
+// printable makes one line of what the guest says, that does nothing to a terminal.
+func printable(p []byte) string {
+	line := make([]rune, 0, len(p))
+	for _, r := range string(p[:min(len(p), 1000)]) {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			r = '?'
+		}
+		line = append(line, r)
+	}
+	return string(line)
+}
+
+// Feed passes r on to the command's standard input, until it or ctx ends. It is called once.
+func (s *Session) Feed(ctx context.Context, r io.Reader) error {
+	p := make([]byte, MaxPayload)
+	for {
+		n, err := r.Read(p)
+		if n > 0 {
+			if err := s.input(ctx, p[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return s.frame(ctx, Input, nil)
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// input sends a piece of input when there is room for it.
+func (s *Session) input(ctx context.Context, p []byte) error {
+	for s.left.Load() < int64(len(p)) {
+		select {
+		case <-s.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.left.Add(-int64(len(p)))
+	return s.frame(ctx, Input, p)
+}
+
+// Signal sends the command a signal.
+func (s *Session) Signal(ctx context.Context, number int) error {
+	return s.frame(ctx, Signal, []byte{byte(number)})
+}
+
+// Resize tells the command's terminal its size.
+func (s *Session) Resize(ctx context.Context, cols, rows uint16) error {
+	return s.frame(ctx, Resize, binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, cols), rows))
+}
+
+// frame sends a frame whole, or as far as ctx lets it, when the guest listens.
+func (s *Session) frame(ctx context.Context, kind Kind, p []byte) error {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	s.buf = AppendFrame(s.buf[:0], kind, p)
+	_, err := s.send(ctx, s.buf)
+	return err
+}
