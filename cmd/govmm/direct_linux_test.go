@@ -15,12 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"govmm/agent/guest"
 	"govmm/bootimage/initramfs"
 	"govmm/machine/guesttest"
 )
 
 func init() {
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 && !guest.IsInit() {
 		tellBases()
 	}
 }

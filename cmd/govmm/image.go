@@ -15,18 +15,24 @@ type image struct {
 }
 
 // openImage maps the file. what names it in errors.
-func openImage(what, path string) (_ *image, err error) {
+func openImage(what, path string) (*image, error) {
 	// O_NONBLOCK, which means nothing for files, keeps the open of a FIFO from waiting
 	// for somebody at its other end.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	return mapImage(what, f)
+}
+
+// mapImage maps a file that is open, and closes it with the image or with an error.
+func mapImage(what string, f *os.File) (_ *image, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
 		}
 	}()
+	path := f.Name()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)

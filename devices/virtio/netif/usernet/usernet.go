@@ -182,3 +182,8 @@ func (b *Backend) Close() error {
 	b.queue.close()
 	return nil
 }
+
+// Addresses returns what DHCP tells the guest, for one that is configured without: its address with the length of the network's prefix, its gateway and its name server.
+func (b *Backend) Addresses() (guest netip.Prefix, gateway, dns netip.Addr) {
+	return netip.PrefixFrom(b.cfg.Guest, b.cfg.Network.Bits()), b.cfg.Gateway, b.cfg.DNS
+}

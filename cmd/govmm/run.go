@@ -1,0 +1,326 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"govmm/agent"
+	virtioconsole "govmm/devices/virtio/console"
+	"govmm/devices/virtio/rng"
+	"govmm/machine"
+)
+
+// statusRun is the exit status of govmm run when the command was not run for a reason of ours: one that container runtimes use for that.
+const statusRun = 125
+
+const runHelp = `run starts a virtual machine with its own kernel, whose root file system is a directory or a tar archive, runs one command in it, and ends
+with that command's exit status. The guest has a copy: what it writes is gone with it. Standard input, output and error are the command's, unchanged;
+on a terminal it gets a terminal. Nothing of it needs root.
+
+The kernel is one with virtio over PCI, its console and an initramfs built in, as "make kernel" builds it; stock kernels have these as modules.
+
+Exit status: the command's; 128 and the number of the signal that ended it; 126 if it cannot be run, 127 if it is not there; 125 for an error of govmm's own.`
+
+type runFlags struct {
+	rootfs, kernel string
+	memory         size
+	cpus           int
+	spec           agent.Spec
+	env            []string
+	net            string
+	terminal       terminalWhen
+	timeout        time.Duration
+	verbose        bool
+}
+
+// terminalWhen is the value of --terminal.
+type terminalWhen int
+
+const (
+	terminalAuto terminalWhen = iota
+	terminalYes
+	terminalNo
+)
+
+func newRunCommand() *cobra.Command {
+	f := &runFlags{memory: 512 << 20}
+	c := &cobra.Command{
+		Use:   "run --rootfs DIR|TAR [flags] [--] COMMAND [ARG...]",
+		Short: "run a command in a virtual machine with a root file system of yours",
+		Long:  runHelp,
+		Example: `  govmm run --rootfs ./rootfs -- uname -a
+  docker export -o app.tar CONTAINER; govmm run --rootfs app.tar -- /bin/app
+  govmm run --rootfs alpine.tar --net user -m 1G -c 2 -- sh`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("run takes a command, as in: govmm run --rootfs DIR -- uname -a; see govmm run --help")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			f.spec.Args = args
+			return f.run()
+		},
+	}
+	flags := c.Flags()
+	flags.SetInterspersed(false) // what follows the command is the command's
+	flags.StringVar(&f.rootfs, "rootfs", "", "the root file system: a `DIR` or a tar archive, compressed by gzip or zstd or not")
+	flags.StringVarP(&f.kernel, "kernel", "k", "", "kernel `FILE` (default $GOVMM_KERNEL, or the one that make kernel has built)")
+	flags.VarP(&f.memory, "memory", "m", "guest memory, with a suffix of K, M or G; the root file system is in it")
+	flags.IntVarP(&f.cpus, "cpus", "c", machine.DefaultCPUs, "number of virtual CPUs")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment of the command, `NAME=VALUE`, or NAME with the value it has here; repeat for more")
+	flags.StringVarP(&f.spec.Dir, "workdir", "w", "", "working `DIR` of the command (default /)")
+	flags.StringVarP(&f.spec.User, "user", "u", "", "run it as `USER[:GROUP]`, names of the root file system's or numbers (default root)")
+	flags.StringVar(&f.spec.Hostname, "hostname", "govmm", "the guest's host `NAME`")
+	flags.StringVarP(&f.net, "net", "n", "", "network, `KIND[,OPTION]...` as for boot: user, with hostfwd=tcp:HOST:PORT-GUEST:PORT (default none)")
+	addChoice(c, &f.terminal, "terminal", "WHEN", "whether the command gets a terminal: auto (where standard input and output are one), yes, no",
+		word[terminalWhen]{"auto", terminalAuto}, word[terminalWhen]{"yes", terminalYes}, word[terminalWhen]{"no", terminalNo})
+	flags.DurationVar(&f.timeout, "timeout", 0, "end the guest after this `TIME`, as 30s, with status 124 (default none)")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does, and show the kernel's messages, on standard error")
+	return c
+}
+
+// errTimeout is the cause with which --timeout ends the run.
+var errTimeout = errors.New("the time limit has passed")
+
+// run runs the command, with the exit statuses that runHelp says.
+func (f *runFlags) run() error {
+	status, err := f.runStatus()
+	var start *agent.StartError
+	switch {
+	case errors.As(err, &start):
+		return &statusError{start.Status, err}
+	case errors.Is(err, errTimeout):
+		return &statusError{124, fmt.Errorf("%w (--timeout %v)", err, f.timeout)}
+	case err != nil:
+		var sig *signalError
+		if errors.As(err, &sig) {
+			return &statusError{statusSignal0 + int(sig.sig), err}
+		}
+		return &statusError{statusRun, err}
+	case status != 0:
+		return &statusError{code: status}
+	}
+	return nil
+}
+
+func (f *runFlags) runStatus() (int, error) {
+	if err := f.complete(); err != nil {
+		return 0, err
+	}
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
+		defer cancel()
+	}
+	out, err := newOutput(ctx, os.Stdout, end)
+	if err != nil {
+		return 0, err
+	}
+	defer out.close()
+	session := agent.NewSession(out, os.Stderr)
+	kernelSays := newKernelLog(f.verbose)
+	m, closeNet, err := f.newMachine(session, kernelSays)
+	if err != nil {
+		return 0, err
+	}
+	defer closeNet()
+	defer m.Close()
+	return f.attend(ctx, end, m, session, kernelSays)
+}
+
+// attend runs the machine until the command ends.
+func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, session *agent.Session, kernelSays *kernelLog) (int, error) {
+	con := openConsole(end, slog.New(slog.DiscardHandler))
+	defer con.restore()
+	if err := f.connect(ctx, con, session); err != nil {
+		return 0, err
+	}
+	stop := forwardSignals(ctx, end, session)
+	defer stop()
+	go func() {
+		select {
+		case <-session.Ended():
+			end(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	go shed()
+	outcome, err := m.Run(ctx)
+	cause := context.Cause(ctx)
+	end(nil)
+	con.restore()
+	select {
+	case <-session.Ended():
+		return session.Status()
+	default:
+	}
+	if err != nil && !errors.Is(err, errEscape) || cause != nil {
+		if cause == nil {
+			cause = err
+		}
+		return 0, cause
+	}
+	return 0, fmt.Errorf("the guest ended (%v) before the command did; %s", outcome.Reason, kernelSays.last())
+}
+
+// errEnded is the cause with which the end of the command ends the run.
+var errEnded = errors.New("the command has ended")
+
+// connect joins the command's input with ours.
+func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Session) error {
+	if !f.spec.Terminal {
+		go func() { _ = session.Feed(ctx, os.Stdin) }()
+		return nil
+	}
+	followTerminal(ctx, session)
+	if !con.terminal {
+		go func() { _ = session.Feed(ctx, os.Stdin) }()
+		return nil
+	}
+	r, w := io.Pipe()
+	go func() { _ = session.Feed(ctx, r) }()
+	return con.start(ctx, func(_ context.Context, p []byte) (int, error) { return w.Write(p) })
+}
+
+// followTerminal tells the command's terminal the size of ours whenever it changes, until ctx ends.
+func followTerminal(ctx context.Context, session *agent.Session) {
+	fd := int(os.Stdout.Fd())
+	if !term.IsTerminal(fd) {
+		return
+	}
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGWINCH)
+	context.AfterFunc(ctx, func() { signal.Stop(changed); close(changed) })
+	changed <- syscall.SIGWINCH
+	go func() {
+		for range changed {
+			if cols, rows, err := term.GetSize(fd); err == nil {
+				_ = session.Resize(ctx, uint16(cols), uint16(rows))
+			}
+		}
+	}()
+}
+
+// forwardSignals gives the command the signals that end programs; a second one ends the guest.
+func forwardSignals(ctx context.Context, end context.CancelCauseFunc, session *agent.Session) (stop func()) {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE) // a write to a closed pipe is an error like others
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case s := <-got:
+				sig := s.(syscall.Signal)
+				select {
+				case <-session.Ready():
+				default:
+					n++ // there is no command yet
+				}
+				if n > 0 {
+					end(&signalError{sig})
+					return
+				}
+				go func() { _ = session.Signal(ctx, int(sig)) }()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(got); signal.Stop(pipe) }
+}
+
+// complete finds what flags leave out.
+func (f *runFlags) complete() error {
+	if f.rootfs == "" {
+		return errors.New("--rootfs DIR|TAR is missing: the root file system that the command is in")
+	}
+	for _, e := range f.env {
+		name, _, hasValue := strings.Cut(e, "=")
+		if !hasValue {
+			value, ok := os.LookupEnv(name)
+			if !ok {
+				continue
+			}
+			e = name + "=" + value
+		}
+		f.spec.Env = append(f.spec.Env, e)
+	}
+	onTerminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	f.spec.Terminal = f.terminal == terminalYes || f.terminal == terminalAuto && onTerminal
+	if f.spec.Terminal {
+		if t := os.Getenv("TERM"); t != "" {
+			f.spec.Env = append([]string{"TERM=" + t}, f.spec.Env...)
+		}
+	}
+	if f.kernel == "" {
+		var err error
+		f.kernel, err = defaultKernel()
+		return err
+	}
+	return nil
+}
+
+// newMachine makes the machine. The caller closes it, and calls closeNet after that.
+func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, closeNet func(), err error) {
+	level := slog.LevelWarn
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	cfg := machine.Config{
+		Memory: uint64(f.memory), CPUs: f.cpus, Cache: kernelCache(), Console: kernelSays,
+		Cmdline: "console=ttyS0 panic=-1 rdinit=/" + agent.InitPath,
+		Log:     slog.New(slog.NewTextHandler(logOutput(), &slog.HandlerOptions{Level: level})),
+	}
+	if !f.verbose {
+		cfg.Cmdline += " quiet"
+	}
+	device := virtioconsole.New(virtioconsole.Config{Out: session, Log: cfg.Log})
+	session.Connect(device.Receive)
+	cfg.Devices = append(cfg.Devices, rng.New(rng.Config{Log: cfg.Log}), device)
+	closeNet = func() {}
+	if f.net != "" {
+		devices, open, err := openNetworks([]string{f.net}, f.cpus, cfg.Log)
+		closeNet = func() {
+			for _, n := range open {
+				warn(n.Close())
+			}
+		}
+		if err != nil {
+			closeNet()
+			return nil, nil, err
+		}
+		cfg.Devices = append(devices, cfg.Devices...)
+		if user, ok := userAddresses(open[0]); ok {
+			f.spec.Network = user
+		}
+	}
+	initrd, err := f.initrd()
+	if err != nil {
+		closeNet()
+		return nil, nil, err
+	}
+	defer initrd.close()
+	cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
+	boot := bootFlags{kernel: f.kernel}
+	m, err := boot.newMachine(cfg)
+	if err != nil {
+		closeNet()
+		return nil, nil, err
+	}
+	return m, closeNet, nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"govmm/agent"
+	"govmm/agent/guest"
+	"govmm/bootimage/initramfs"
+	"govmm/bootimage/rootfs"
+	"govmm/devices/virtio/netif/usernet"
+)
+
+// kernelVariable names a kernel for those who do not want to say it each time.
+const kernelVariable = "GOVMM_KERNEL"
+
+// defaultKernel finds the kernel of a user who has not named one.
+func defaultKernel() (string, error) {
+	if path := os.Getenv(kernelVariable); path != "" {
+		return path, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no kernel: %w; give --kernel FILE", err)
+	}
+	// As cmd/nested keeps it, which make kernel runs.
+	found, _ := filepath.Glob(filepath.Join(cache, "govmm/kernels/tiny/boot/vmlinuz-*"))
+	if len(found) == 0 {
+		return "", fmt.Errorf("no kernel in %s; give --kernel FILE or set %s, or build the small one with: make kernel", filepath.Join(cache, "govmm/kernels"), kernelVariable)
+	}
+	return found[len(found)-1], nil
+}
+
+// userAddresses gives the addresses that the guest of a network without privileges is to have.
+func userAddresses(b backend) (*agent.Network, bool) {
+	user, ok := b.(*usernet.Backend)
+	if !ok {
+		return nil, false
+	}
+	guest, gateway, dns := user.Addresses()
+	return &agent.Network{Address: guest.String(), Gateway: gateway.String(), DNS: dns.String()}, true
+}
+
+// initrd makes the guest's root file system in memory: a copy of the user's, this program as its init, and what that is to do.
+func (f *runFlags) initrd() (*image, error) {
+	fd, err := unix.MemfdCreate("govmm-initrd", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "initrd")
+	if err := f.writeInitrd(file); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return mapImage("initrd", file)
+}
+
+func (f *runFlags) writeInitrd(file io.Writer) error {
+	buffered := bufio.NewWriterSize(file, 1<<20)
+	w := initramfs.NewWriter(buffered)
+	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{})
+	if err != nil {
+		return fmt.Errorf("--rootfs: %w", err)
+	}
+	if text := report.Warning(); text != "" {
+		fmt.Fprintf(os.Stderr, "govmm: %s: %s\n", f.rootfs, text)
+	}
+	if err := addAgent(w, &f.spec); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+// addAgent adds the init and the specification.
+func addAgent(w *initramfs.Writer, spec *agent.Spec) error {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	if err := w.WriteFile(agent.InitPath, 0o755, self); err != nil {
+		return err
+	}
+	return w.WriteFile(agent.SpecPath, 0o600, text)
+}
+
+// maxKernelLog is how much of the kernel's messages is kept for an error.
+const maxKernelLog = 16 << 10
+
+// A kernelLog takes what the kernel says: it is shown with --verbose, and its end is what an error has to say.
+type kernelLog struct {
+	show bool
+
+	mu   sync.Mutex
+	tail []byte
+}
+
+func newKernelLog(show bool) *kernelLog { return &kernelLog{show: show} }
+
+// Write implements io.Writer.
+func (k *kernelLog) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tail = append(k.tail, p...)
+	if over := len(k.tail) - maxKernelLog; over > 0 {
+		k.tail = append(k.tail[:0], k.tail[over:]...)
+	}
+	if k.show {
+		_, _ = os.Stderr.Write(p)
+	}
+	return len(p), nil
+}
+
+// last gives the last line, or that of a panic, for an error of one line.
+func (k *kernelLog) last() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var last string
+	for line := range bytes.Lines(k.tail) {
+		text := strings.TrimSpace(string(line))
+		switch {
+		case strings.Contains(text, "Kernel panic"):
+			return "its kernel says: " + text
+		case strings.Contains(text, guest.Complaint):
+			_, complaint, _ := strings.Cut(text, guest.Complaint)
+			return "its init says: " + complaint
+		case text != "":
+			last = text
+		}
+	}
+	if last == "" {
+		return "its kernel has said nothing; --verbose shows all of it"
+	}
+	return "its kernel said last: " + last + "; --verbose shows all of it"
+}
