@@ -27,10 +27,12 @@ help: ## list the targets
 
 # -T: puts the program so that its zeroed variables do not lie on both sides of a multiple of 2 MiB. Behind them are 32 MiB of the standard
 # library's that nobody touches, so that the kernel would give them a huge page. The goals of make bench for the monitor's memory show it.
+# smallinit: what guests of govmm run start with is a program of its own, inside govmm.
 # disablethp: no transparent huge pages for the Go heap, which is smaller than one of them. Guests' RAM keeps them.
 build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
-	$(GO) build -ldflags "-s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1" -o bin/ $(PROGRAMS)
+	$(GO) build -ldflags "-s -w" -o cmd/govmm/guestinit ./cmd/guestinit
+	$(GO) build -tags smallinit -ldflags "-s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1" -o bin/ $(PROGRAMS)
 
 setup: build ## install the Debian packages that demo and tests need (asks for root only when some are missing)
 	$(NESTED) setup $(PACKAGES)
@@ -75,7 +77,7 @@ test-unit: setup ## tests that need no privileges and no KVM
 # where they boot Linux, each test by itself. What fails runs again, once, because where QEMU could not be
 # mended (docs/testing.md, "QEMU's faults") guests hang now and then; and it is said.
 define in-nested
-	$(GO) test -c -tags $(1)test -o bin/$(1)test/$(notdir $(2)) ./$(2)
+	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@set -e; binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); log=$$binary.log; \
 	for tests in $(3); do \
 		for attempt in 1 2; do \

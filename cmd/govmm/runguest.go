@@ -50,7 +50,7 @@ func userAddresses(b backend) (*agent.Network, bool) {
 	return &agent.Network{Address: guest.String(), Gateway: gateway.String(), DNS: dns.String()}, true
 }
 
-// initrd makes the guest's root file system in memory: a copy of the user's, this program as its init, and what that is to do.
+// initrd makes the guest's root file system in memory: a copy of the user's, an init, and what that is to do.
 func (f *runFlags) initrd() (*image, error) {
 	fd, err := unix.MemfdCreate("govmm-initrd", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -85,7 +85,7 @@ func (f *runFlags) writeInitrd(file io.Writer) error {
 
 // addAgent adds the init and the specification.
 func addAgent(w *initramfs.Writer, spec *agent.Spec) error {
-	self, err := os.ReadFile("/proc/self/exe")
+	program, err := initProgram()
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func addAgent(w *initramfs.Writer, spec *agent.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := w.WriteFile(agent.InitPath, 0o755, self); err != nil {
+	if err := w.WriteFile(agent.InitPath, 0o755, program); err != nil {
 		return err
 	}
 	return w.WriteFile(agent.SpecPath, 0o600, text)
