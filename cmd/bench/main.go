@@ -1,11 +1,11 @@
 // Command bench measures what govmm costs beside QEMU and beside C, and writes a page about it:
 //
 //	bench [-out DIR] [-runs N] [-only boot,start,exits,memory,devices] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE -initrd FILE
-//	bench -render benchmarks.json
+//	bench -render benchmarks.json [-keep older.json]
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
-// DIR gets benchmarks.json with every sample, and benchmarks.md, which is made from it. The second form makes the page again
-// from the samples.
+// DIR gets benchmarks.json with every sample, and benchmarks.md, which is made from it. What is not measured
+// is kept from the report that DIR has, if that was made on the same host. The second form makes the page again from the samples.
 package main
 
 import (
@@ -35,6 +35,7 @@ func main() {
 // options are the command line.
 type options struct {
 	out, render string
+	keep        string
 	runs        int
 	only        []string
 
@@ -51,6 +52,7 @@ func parseOptions(args []string, help io.Writer) (*options, error) {
 	f.SetOutput(help)
 	f.StringVar(&o.out, "out", ".", "write "+reportName+" and "+pageName+" into `DIR`")
 	f.StringVar(&o.render, "render", "", "measure nothing; write the page beside `FILE`, a "+reportName)
+	f.StringVar(&o.keep, "keep", "", "take what is not measured from `FILE`, a "+reportName+" (default that of -out)")
 	f.IntVar(&o.runs, "runs", 5, "runs that count; one more is made before and dropped")
 	f.Func("only", "measure only these `PARTS`: "+strings.Join(parts, ","), func(s string) error {
 		o.only = strings.Split(s, ",")
@@ -87,15 +89,17 @@ func run(args []string) error {
 		return err
 	}
 	if o.render != "" {
-		r, err := readReport(o.render)
-		if err != nil {
-			return err
-		}
-		return writePage(filepath.Join(filepath.Dir(o.render), pageName), r)
+		return render(o.render, o.keep)
 	}
 	r, err := measure(o, os.Stderr)
 	if err != nil {
 		return err
+	}
+	if o.keep == "" {
+		o.keep = filepath.Join(o.out, reportName)
+	}
+	if old, err := readReport(o.keep); err == nil { // there may be none
+		r.keep(old)
 	}
 	if err := r.write(filepath.Join(o.out, reportName)); err != nil {
 		return err
@@ -107,6 +111,25 @@ func run(args []string) error {
 		return fmt.Errorf("%d runs failed; %s has their errors", n, reportName)
 	}
 	return nil
+}
+
+// render makes the page of a report that is there, after it was given what it lacks.
+func render(path, keep string) error {
+	r, err := readReport(path)
+	if err != nil {
+		return err
+	}
+	if keep != "" {
+		old, err := readReport(keep)
+		if err != nil {
+			return err
+		}
+		r.keep(old)
+		if err := r.write(path); err != nil {
+			return err
+		}
+	}
+	return writePage(filepath.Join(filepath.Dir(path), pageName), r)
 }
 
 // measure makes all runs.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 )
 
 // A report is all that a run measured, raw, and where.
@@ -14,6 +16,40 @@ type report struct {
 	Parts   []string  `json:"parts"`
 	Dir     string    `json:"dir"` // of what was measured
 	Figures []*figure `json:"figures"`
+	Kept    []kept    `json:"kept,omitempty"` // what was not measured in this run
+}
+
+// A kept is parts of an earlier run.
+type kept struct {
+	Govmm string   `json:"govmm"`
+	Runs  int      `json:"runs"`
+	Parts []string `json:"parts"`
+}
+
+// keep takes the parts of an earlier report that were not measured in this one. What another host or another QEMU has done is no match
+// for it.
+func (r *report) keep(old *report) {
+	a, b := r.Host, old.Host
+	if a.CPU != b.CPU || a.CPUs != b.CPUs || a.Nested != b.Nested || a.VirtualTime != b.VirtualTime || a.QEMU != b.QEMU {
+		return
+	}
+	for _, k := range append([]kept{{old.Govmm, old.Runs, old.Parts}}, old.Kept...) {
+		k.Parts = slices.DeleteFunc(slices.Clone(k.Parts), r.has)
+		if len(k.Parts) == 0 {
+			continue
+		}
+		for _, f := range old.Figures {
+			if part, _, _ := strings.Cut(f.ID, "/"); slices.Contains(k.Parts, part) {
+				r.Figures = append(r.Figures, f)
+			}
+		}
+		r.Kept = append(r.Kept, k)
+	}
+}
+
+// has says whether the report has a part, measured or kept.
+func (r *report) has(part string) bool {
+	return slices.Contains(r.Parts, part) || slices.ContainsFunc(r.Kept, func(k kept) bool { return slices.Contains(k.Parts, part) })
 }
 
 // Kinds of figures.
