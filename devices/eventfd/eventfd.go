@@ -79,13 +79,7 @@ func (e *Event) Trigger() error { return e.Signal() }
 // Wait blocks until the counter is not zero and makes it zero. Signals that
 // came before are one. After Close, which wakes it, it returns os.ErrClosed.
 //
-// To wait for a context as well, let its end signal the event:
-//
-//	stop := context.AfterFunc(ctx, func() { e.Signal() })
-//	defer stop()
-//	for ctx.Err() == nil {
-//		if err := e.Wait(); err != nil { ... }
-//	}
+// To wait for a context as well, let its end signal the event (Watch).
 func (e *Event) Wait() error {
 	e.waiting.Lock()
 	defer e.waiting.Unlock()

@@ -48,12 +48,11 @@ type Queue struct {
 	ring       ring
 
 	// For the goroutine that takes chains.
-	nextAvail   uint16 // index of the next chain to take
-	knownAvail  uint16 // the driver's index when it was last looked at
-	quiet       bool   // the driver was told not to notify
-	broken      error
-	wakeDone    <-chan struct{} // the context that wakes event
-	wakeRelease func() bool
+	nextAvail  uint16 // index of the next chain to take
+	knownAvail uint16 // the driver's index when it was last looked at
+	quiet      bool   // the driver was told not to notify
+	broken     error
+	watch      eventfd.Watch // of the session that may wait for event; the event outlives all of them
 
 	mu       sync.Mutex
 	nextUsed uint16
@@ -95,7 +94,7 @@ func (q *Queue) Size() int { return int(q.ring.size) }
 // is broken. Next does not allocate as long as it is called with contexts of
 // the same Done channel.
 func (q *Queue) Next(ctx context.Context) (*Chain, error) {
-	q.wakeOn(ctx)
+	q.watch.For(ctx, q.event)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -116,21 +115,6 @@ func (q *Queue) Next(ctx context.Context) (*Chain, error) {
 		}
 		q.setQuiet(true)
 	}
-}
-
-// wakeOn makes the end of ctx signal the event, and forgets an earlier ctx.
-func (q *Queue) wakeOn(ctx context.Context) {
-	done := ctx.Done()
-	if done == q.wakeDone {
-		return
-	}
-	if q.wakeRelease != nil {
-		q.wakeRelease()
-	}
-	// The event outlives all sessions. A late signal is a spurious wake-up,
-	// and a closed event needs none.
-	event := q.event
-	q.wakeDone, q.wakeRelease = done, context.AfterFunc(ctx, func() { _ = event.Signal() })
 }
 
 // Pop returns the next chain, or nil if there is none. An error wraps

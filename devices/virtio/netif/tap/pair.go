@@ -29,13 +29,12 @@ type pair struct {
 	out [maxIOV]unix.Iovec // Send's
 
 	// Receive's and Wait's.
-	in      [maxIOV]unix.Iovec
-	beyond  [1]byte        // is written when a frame is longer than the buffer
-	stop    *eventfd.Event // wakes Wait
-	poll    [2]unix.PollFd // the tap and stop
-	waiter  wait.Waiter
-	done    <-chan struct{} // of the context whose end signals stop
-	release func() bool
+	in     [maxIOV]unix.Iovec
+	beyond [1]byte        // is written when a frame is longer than the buffer
+	stop   *eventfd.Event // wakes Wait
+	poll   [2]unix.PollFd // the tap and stop
+	waiter wait.Waiter
+	watch  eventfd.Watch // has the end of the context signal stop
 }
 
 // newPair makes fd, which is attached to a tap, a queue pair. It closes fd if it fails.
@@ -119,7 +118,7 @@ func (p *pair) Receive(buffer [][]byte) (int, error) {
 
 // Wait implements netif.Pair.
 func (p *pair) Wait(ctx context.Context) error {
-	p.wakeOn(ctx)
+	p.watch.For(ctx, p.stop)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -136,17 +135,4 @@ func (p *pair) Wait(ctx context.Context) error {
 		}
 		return nil
 	}
-}
-
-// wakeOn makes the end of ctx wake Wait, and forgets an earlier ctx, whose signal may still come.
-func (p *pair) wakeOn(ctx context.Context) {
-	done := ctx.Done()
-	if done == p.done {
-		return
-	}
-	if p.release != nil {
-		p.release()
-	}
-	stop := p.stop
-	p.done, p.release = done, context.AfterFunc(ctx, func() { _ = stop.Signal() })
 }

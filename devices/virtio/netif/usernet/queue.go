@@ -41,9 +41,8 @@ type queue struct {
 	closed  bool
 
 	// wake is an event of the kernel's, for the taker is a thread that waits for it (package wait).
-	wake    *eventfd.Event
-	done    <-chan struct{} // of the context whose end signals wake
-	release func() bool
+	wake  *eventfd.Event
+	watch eventfd.Watch // has the end of the context signal wake
 }
 
 func (q *queue) init() error {
@@ -98,24 +97,11 @@ func (q *queue) wait(ctx context.Context) error {
 	}
 	q.waiting = true
 	q.mu.Unlock()
-	q.wakeOn(ctx)
+	q.watch.For(ctx, q.wake)
 	if err := q.wake.Wait(); err != nil {
 		return err
 	}
 	return ctx.Err()
-}
-
-// wakeOn makes the end of ctx wake the taker, and forgets an earlier ctx, whose signal may still come.
-func (q *queue) wakeOn(ctx context.Context) {
-	done := ctx.Done()
-	if done == q.done {
-		return
-	}
-	if q.release != nil {
-		q.release()
-	}
-	wake := q.wake
-	q.done, q.release = done, context.AfterFunc(ctx, func() { _ = wake.Signal() })
 }
 
 // close releases what waits. Nothing is taken any more.
