@@ -2,7 +2,6 @@ package guest
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"sync"
 
@@ -17,6 +16,8 @@ type console struct {
 
 	mu  sync.Mutex
 	buf []byte
+
+	flow sync.RWMutex
 }
 
 // openConsole opens the device as one that changes no byte.
@@ -57,16 +58,33 @@ func (c *console) fail(status byte, why error) error {
 	return c.send(agent.Failure, append([]byte{status}, text[:min(len(text), 1000)]...))
 }
 
-// copyOut sends what r gives until it ends.
-func (c *console) copyOut(kind agent.Kind, r io.Reader) {
+// copyOut sends what r gives until it ends. Between reading and sending it holds flow, so that who has all of flow knows that
+// what was read was sent.
+func (c *console) copyOut(kind agent.Kind, r *os.File) {
 	p := make([]byte, agent.MaxPayload)
-	for {
-		n, err := r.Read(p)
-		if n > 0 && c.send(kind, p[:n]) != nil {
+	for awaitInput(r) == nil {
+		if !c.copyPiece(kind, r, p) {
 			return
 		}
-		if err != nil {
-			return // of a terminal, EIO when its last user has gone
+	}
+}
+
+func (c *console) copyPiece(kind agent.Kind, r *os.File, p []byte) (more bool) {
+	c.flow.RLock()
+	defer c.flow.RUnlock()
+	n, err := r.Read(p)
+	if n > 0 && c.send(kind, p[:n]) != nil {
+		return false
+	}
+	return err == nil // of a terminal, EIO when its last user has gone
+}
+
+// awaitInput waits until a read does not block.
+func awaitInput(r *os.File) error {
+	fds := []unix.PollFd{{Fd: int32(r.Fd()), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != unix.EINTR {
+			return err
 		}
 	}
 }

@@ -36,7 +36,7 @@ func run(c *console, spec *agent.Spec) error {
 	go streams.hear(c.file, cmd.Process)
 	state := reap(cmd.Process.Pid)
 	// What the command has written is there, but a child that it has left may hold its output open for ever.
-	streams.finish(&output)
+	streams.finish(c, &output)
 	return c.send(agent.Exit, []byte{exitStatus(state)})
 }
 

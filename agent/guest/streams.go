@@ -135,7 +135,7 @@ func (s *streams) obey(kind agent.Kind, p []byte, command *os.Process) error {
 const patience = 100 * time.Millisecond
 
 // finish waits until all output of the command is sent. Children that it has left may go on to write, and are not waited for.
-func (s *streams) finish(output *sync.WaitGroup) {
+func (s *streams) finish(c *console, output *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
 		output.Wait()
@@ -147,7 +147,10 @@ func (s *streams) finish(output *sync.WaitGroup) {
 			return
 		case <-time.After(patience):
 		}
-		if s.empty() {
+		c.flow.Lock()
+		empty := s.empty()
+		c.flow.Unlock()
+		if empty {
 			return
 		}
 	}
