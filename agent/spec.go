@@ -21,5 +21,5 @@ type Spec struct {
 	Network  *Network
 }
 
-// A Network is addresses for eth0, as text: 10.0.2.15/24, 10.0.2.2.
+// A Network is addresses for eth0, as text: 10.0.2.15/24, 10.0.2.2. Without DNS the root file system's own resolv.conf counts.
 type Network struct{ Address, Gateway, DNS string }

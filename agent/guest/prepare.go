@@ -85,6 +85,9 @@ func configure(name string, n *agent.Network) error {
 	if err := addDefaultRoute(gateway); err != nil {
 		return err
 	}
+	if n.DNS == "" {
+		return nil // the root file system's own
+	}
 	return writeResolvConf(n.DNS)
 }
 

@@ -26,7 +26,8 @@ const statusRun = 125
 
 const runHelp = `run starts a virtual machine with its own kernel, whose root file system is a directory or a tar archive, runs one command in it, and ends
 with that command's exit status. The guest has a copy: what it writes is gone with it. Standard input, output and error are the command's, unchanged;
-on a terminal it gets a terminal. Nothing of it needs root.
+on a terminal it gets a terminal, where Ctrl-A X ends the guest and Ctrl-A A is Ctrl-A. Signals are passed on to the command; a second one ends the guest. Nothing of
+it needs root.
 
 The kernel is one with virtio over PCI, its console and an initramfs built in, as "make kernel" builds it; stock kernels have these as modules.
 
@@ -131,7 +132,12 @@ func (f *runFlags) runStatus() (int, error) {
 		return 0, err
 	}
 	defer out.close()
-	session := agent.NewSession(out, os.Stderr)
+	errs, err := newOutput(ctx, os.Stderr, end)
+	if err != nil {
+		return 0, err
+	}
+	defer errs.close()
+	session := agent.NewSession(out, errs)
 	kernelSays := newKernelLog(f.verbose)
 	m, closeNet, err := f.newMachine(session, kernelSays)
 	if err != nil {
@@ -305,9 +311,7 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 			return nil, nil, err
 		}
 		cfg.Devices = append(devices, cfg.Devices...)
-		if user, ok := userAddresses(open[0]); ok {
-			f.spec.Network = user
-		}
+		f.spec.Network = guestAddresses(open[0])
 	}
 	initrd, err := f.initrd()
 	if err != nil {
@@ -315,6 +319,10 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 		return nil, nil, err
 	}
 	defer initrd.close()
+	if err := f.fits(uint64(len(initrd.data))); err != nil {
+		closeNet()
+		return nil, nil, err
+	}
 	cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
 	boot := bootFlags{kernel: f.kernel}
 	m, err := boot.newMachine(cfg)

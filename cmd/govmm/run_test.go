@@ -15,6 +15,13 @@ func TestRunRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	large := filepath.Join(dir, "large")
+	if err := os.Mkdir(large, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(large, "file"), make([]byte, 16<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args   []string
 		status int
@@ -27,6 +34,7 @@ func TestRunRefuses(t *testing.T) {
 		{[]string{"run", "--kernel", "k", "--rootfs", notTar, "true"}, statusRun, "--rootfs: "},
 		{[]string{"run", "--kernel", "k", "--rootfs", empty, "true"}, statusRun, "--rootfs: "},
 		{[]string{"run", "--kernel", filepath.Join(dir, "none"), "--rootfs", dir, "true"}, statusRun, "kernel: "},
+		{[]string{"run", "--kernel", "k", "-m", "64M", "--rootfs", large, "true"}, statusRun, "give --memory "},
 		{[]string{"run", "--kernel", "k", "--rootfs", dir, "--net", "wifi", "true"}, statusRun, "net \"wifi\" is not known"},
 		{[]string{"run", "--terminal", "perhaps", "true"}, statusUsage, "--terminal"},
 	} {

@@ -17,6 +17,7 @@ import (
 	"govmm/agent/guest"
 	"govmm/bootimage/initramfs"
 	"govmm/bootimage/rootfs"
+	"govmm/devices/virtio/netif/tapnet"
 	"govmm/devices/virtio/netif/usernet"
 )
 
@@ -40,14 +41,30 @@ func defaultKernel() (string, error) {
 	return found[len(found)-1], nil
 }
 
-// userAddresses gives the addresses that the guest of a network without privileges is to have.
-func userAddresses(b backend) (*agent.Network, bool) {
-	user, ok := b.(*usernet.Backend)
-	if !ok {
-		return nil, false
+// guestAddresses gives the addresses that the guest of a network is to have; nil where only others know them.
+func guestAddresses(b backend) *agent.Network {
+	switch b := b.(type) {
+	case *usernet.Backend:
+		guest, gateway, dns := b.Addresses()
+		return &agent.Network{Address: guest.String(), Gateway: gateway.String(), DNS: dns.String()}
+	case *tapnet.Network:
+		if guest, gateway := b.Guest(); guest.IsValid() {
+			return &agent.Network{Address: guest.String(), Gateway: gateway.String()}
+		}
 	}
-	guest, gateway, dns := user.Addresses()
-	return &agent.Network{Address: guest.String(), Gateway: gateway.String(), DNS: dns.String()}, true
+	return nil
+}
+
+// kernelNeeds is what a small kernel takes of memory, and a command at least.
+const kernelNeeds = 48 << 20
+
+// fits holds that there is memory for an archive of n bytes and for what is unpacked from it. Without, the kernel would panic.
+func (f *runFlags) fits(n uint64) error {
+	if need := size(2*n + kernelNeeds); need > f.memory {
+		rounded := (need + 1<<20 - 1) &^ (1<<20 - 1)
+		return fmt.Errorf("--rootfs: %s needs more memory than %s while the guest unpacks it; give --memory %s", f.rootfs, &f.memory, &rounded)
+	}
+	return nil
 }
 
 // initrd makes the guest's root file system in memory: a copy of the user's, an init, and what that is to do.
