@@ -1,4 +1,5 @@
-# govmm. "make help" lists the targets. Everything that is made lies in bin/ or in the user's cache directory.
+# govmm. "make help" lists the targets. Everything that is made lies in bin/ or in the user's cache directory,
+# but for cmd/govmm/guestinit, which go:embed must have there.
 
 GO      ?= go
 KERNELS := 6.1-cloud 6.12-cloud 6.1-full
@@ -144,4 +145,4 @@ bench: kernels kernel bin/bench.cpio ## measure what govmm costs beside C and QE
 	$(NESTED) --virtual-time=auto --share docs --timeout 2h -- bin/bench -out docs -kernels $(CACHE)/kernels $(BENCH) </dev/null
 
 clean: ## remove bin/; the cache of kernels and userlands stays
-	rm -rf bin
+	rm -rf bin cmd/govmm/guestinit

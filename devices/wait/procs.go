@@ -30,7 +30,7 @@ func AddProcs(n int) {
 func addProcs(n int) { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n) }
 
 // Reserve lets n goroutines more keep their P in Waiter.Poll; a negative n takes that back. GOMAXPROCS is raised by as much, for else they could
-// keep others from running for 10 ms, but only when the first of them is about to: a P that was used has memory of its own, about 100 KiB, and
+// keep others from running for 10 ms, but only when the first of them is about to: a P that was used has memory of its own, and
 // most machines wait for nothing that is quick.
 func Reserve(n int) {
 	procs.Lock()
