@@ -152,7 +152,7 @@ func (f *bootFlags) run(replaced bool) error {
 	send := m.WriteConsole
 	if devices.console != nil {
 		send = devices.console.Receive
-		followSize(ctx, devices.console)
+		followSize(ctx, devices.console.Resize)
 	}
 	if err := con.start(ctx, send); err != nil {
 		return err

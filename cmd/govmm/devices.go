@@ -116,8 +116,8 @@ func (f *deviceFlags) single(memory uint64, log *slog.Logger) ([]virtio.Device, 
 	return devs, nil
 }
 
-// followSize tells the guest the size of the terminal whenever it changes, until ctx ends.
-func followSize(ctx context.Context, c *virtioconsole.Device) {
+// followSize tells the guest, by tell, the size of the terminal, now and whenever it changes, until ctx ends.
+func followSize(ctx context.Context, tell func(cols, rows uint16)) {
 	out := int(os.Stdout.Fd())
 	if !term.IsTerminal(out) {
 		return
@@ -125,15 +125,11 @@ func followSize(ctx context.Context, c *virtioconsole.Device) {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)
 	context.AfterFunc(ctx, func() { signal.Stop(changed); close(changed) })
-	resize := func() {
-		if cols, rows, err := term.GetSize(out); err == nil {
-			c.Resize(uint16(cols), uint16(rows))
-		}
-	}
-	resize()
 	go func() {
-		for range changed {
-			resize()
+		for more := true; more; _, more = <-changed {
+			if cols, rows, err := term.GetSize(out); err == nil {
+				tell(uint16(cols), uint16(rows))
+			}
 		}
 	}()
 }

@@ -16,20 +16,24 @@ import (
 	"golang.org/x/term"
 
 	"govmm/agent"
+	"govmm/devices/virtio"
 	virtioconsole "govmm/devices/virtio/console"
 	"govmm/devices/virtio/rng"
 	"govmm/machine"
 )
 
-// statusRun is the exit status of govmm run when the command was not run for a reason of ours: one that container runtimes use for that.
-const statusRun = 125
+// Exit statuses of govmm run: that of timeout(1), and the one of container runtimes for a command that was not run for a reason of ours.
+const (
+	statusTimeout = 124
+	statusRun     = 125
+)
 
 const runHelp = `run starts a virtual machine with its own kernel, whose root file system is a directory or a tar archive, runs one command in it, and ends
 with that command's exit status. The guest has a copy: what it writes is gone with it. Standard input, output and error are the command's, unchanged;
 on a terminal it gets a terminal, where Ctrl-A X ends the guest and Ctrl-A A is Ctrl-A. Signals are passed on to the command; a second one ends the guest. Nothing of
 it needs root.
 
-The kernel is one with virtio over PCI, its console and an initramfs built in, as "make kernel" builds it; stock kernels have these as modules.
+The kernel is one with virtio over PCI, its console and an initramfs built in, as "make kernel" builds it; stock kernels have the first two as modules.
 
 Exit status: the command's; 128 and the number of the signal that ended it; 126 if it cannot be run, 127 if it is not there; 125 for an error of govmm's own.`
 
@@ -76,7 +80,7 @@ func newRunCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
-	flags.StringVar(&f.rootfs, "rootfs", "", "the root file system: a `DIR` or a tar archive, compressed by gzip or zstd or not")
+	flags.StringVar(&f.rootfs, "rootfs", "", "the root file system: a `DIR` or a tar archive, plain or compressed by gzip, zstd or xz")
 	flags.StringVarP(&f.kernel, "kernel", "k", "", "kernel `FILE` (default $GOVMM_KERNEL, or the one that make kernel has built)")
 	flags.VarP(&f.memory, "memory", "m", "guest memory, with a suffix of K, M or G; the root file system is in it")
 	flags.IntVarP(&f.cpus, "cpus", "c", machine.DefaultCPUs, "number of virtual CPUs")
@@ -103,7 +107,7 @@ func (f *runFlags) run() error {
 	case errors.As(err, &start):
 		return &statusError{start.Status, err}
 	case errors.Is(err, errTimeout):
-		return &statusError{124, fmt.Errorf("%w (--timeout %v)", err, f.timeout)}
+		return &statusError{statusTimeout, fmt.Errorf("%w (--timeout %v)", err, f.timeout)}
 	case err != nil:
 		var sig *signalError
 		if errors.As(err, &sig) {
@@ -192,7 +196,7 @@ func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Ses
 		go func() { _ = session.Feed(ctx, os.Stdin) }()
 		return nil
 	}
-	followTerminal(ctx, session)
+	followSize(ctx, func(cols, rows uint16) { _ = session.Resize(ctx, cols, rows) })
 	if !con.terminal {
 		go func() { _ = session.Feed(ctx, os.Stdin) }()
 		return nil
@@ -200,25 +204,6 @@ func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Ses
 	r, w := io.Pipe()
 	go func() { _ = session.Feed(ctx, r) }()
 	return con.start(ctx, func(_ context.Context, p []byte) (int, error) { return w.Write(p) })
-}
-
-// followTerminal tells the command's terminal the size of ours whenever it changes, until ctx ends.
-func followTerminal(ctx context.Context, session *agent.Session) {
-	fd := int(os.Stdout.Fd())
-	if !term.IsTerminal(fd) {
-		return
-	}
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
-	context.AfterFunc(ctx, func() { signal.Stop(changed); close(changed) })
-	changed <- syscall.SIGWINCH
-	go func() {
-		for range changed {
-			if cols, rows, err := term.GetSize(fd); err == nil {
-				_ = session.Resize(ctx, uint16(cols), uint16(rows))
-			}
-		}
-	}()
 }
 
 // forwardSignals gives the command the signals that end programs; a second one ends the guest.
@@ -298,16 +283,20 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	device := virtioconsole.New(virtioconsole.Config{Out: session, Log: cfg.Log})
 	session.Connect(device.Receive)
 	cfg.Devices = append(cfg.Devices, rng.New(rng.Config{Log: cfg.Log}), device)
-	closeNet = func() {}
-	if f.net != "" {
-		devices, open, err := openNetworks([]string{f.net}, f.cpus, cfg.Log)
-		closeNet = func() {
-			for _, n := range open {
-				warn(n.Close())
-			}
+	var open []backend
+	closeAll := func() {
+		for _, n := range open {
+			warn(n.Close())
 		}
+	}
+	defer func() {
 		if err != nil {
-			closeNet()
+			closeAll()
+		}
+	}()
+	if f.net != "" {
+		var devices []virtio.Device
+		if devices, open, err = openNetworks([]string{f.net}, f.cpus, cfg.Log); err != nil {
 			return nil, nil, err
 		}
 		cfg.Devices = append(devices, cfg.Devices...)
@@ -315,20 +304,14 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	}
 	initrd, err := f.initrd()
 	if err != nil {
-		closeNet()
 		return nil, nil, err
 	}
 	defer initrd.close()
 	if err := f.fits(uint64(len(initrd.data))); err != nil {
-		closeNet()
 		return nil, nil, err
 	}
 	cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
 	boot := bootFlags{kernel: f.kernel}
 	m, err := boot.newMachine(cfg)
-	if err != nil {
-		closeNet()
-		return nil, nil, err
-	}
-	return m, closeNet, nil
+	return m, closeAll, err
 }
