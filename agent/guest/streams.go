@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -18,11 +17,11 @@ import (
 
 // streams are the guest's ends of a command's input and output.
 type streams struct {
-	input    *os.File    // to write to
-	queue    chan []byte // input that waits for it
-	terminal bool        // input is a terminal's
-	outputs  []*os.File  // to read from
-	theirs   []*os.File  // the command's ends
+	input    *os.File   // to write to
+	waiting  inbox      // input for it
+	terminal bool       // input is a terminal's
+	outputs  []*os.File // to read from
+	theirs   []*os.File // the command's ends
 }
 
 // connect gives the command pipes or a terminal, and sends what it writes.
@@ -30,7 +29,7 @@ func connect(c *console, cmd *exec.Cmd, terminal bool, output *sync.WaitGroup) (
 	if terminal {
 		return connectTerminal(c, cmd, output)
 	}
-	s := &streams{queue: newQueue()}
+	s := &streams{waiting: newInbox()}
 	in, input, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func connectTerminal(c *console, cmd *exec.Cmd, output *sync.WaitGroup) (*stream
 		return nil, err
 	}
 	output.Go(func() { c.copyOut(agent.Output, ours) })
-	return &streams{input: ours, queue: newQueue(), terminal: true, outputs: []*os.File{ours}, theirs: []*os.File{theirs}}, nil
+	return &streams{input: ours, waiting: newInbox(), terminal: true, outputs: []*os.File{ours}, theirs: []*os.File{theirs}}, nil
 }
 
 func credential(cmd *exec.Cmd) uint32 {
@@ -97,20 +96,22 @@ func (s *streams) hear(r io.Reader, command *os.Process) {
 	_, _ = io.Copy(&d, r)
 }
 
-// newQueue has room for all pieces that the host sends before they are taken, but for a host that sends small ones.
-func newQueue() chan []byte { return make(chan []byte, 64) }
-
 // feed writes the input, and says what was taken.
 func (s *streams) feed(c *console) {
-	for p := range s.queue {
-		switch {
-		case len(p) > 0:
+	for {
+		p, end := s.waiting.take()
+		if len(p) > 0 {
 			_, _ = s.input.Write(p) // a command that reads no more loses it
 			_ = c.send(agent.Taken, binary.LittleEndian.AppendUint32(nil, uint32(len(p))))
+		}
+		switch {
+		case !end:
 		case s.terminal:
 			_, _ = s.input.Write([]byte{endOfInput})
+			return
 		default:
 			s.input.Close()
+			return
 		}
 	}
 }
@@ -121,7 +122,7 @@ const endOfInput = 4
 func (s *streams) obey(kind agent.Kind, p []byte, command *os.Process) error {
 	switch {
 	case kind == agent.Input:
-		s.queue <- bytes.Clone(p)
+		s.waiting.put(p)
 	case kind == agent.Signal && len(p) == 1:
 		_ = syscall.Kill(-command.Pid, syscall.Signal(p[0])) // its process group
 	case kind == agent.Resize && len(p) == 4 && s.terminal:
