@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// idleTime is how long an idle guest is looked at, after it has had idleBefore to come to rest.
+// idleTime is how long an idle guest is looked at, after it has had idleBefore to come to rest: until then it reports
+// the memory that its start has freed, some at a time, every two seconds.
 const (
-	idleBefore = 3 * time.Second
+	idleBefore = 40 * time.Second
 	idleTime   = 10 * time.Second
 )
 
