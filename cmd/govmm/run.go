@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ type runFlags struct {
 	cpus           int
 	spec           agent.Spec
 	env            []string
+	disks          []string
 	net            string
 	terminal       terminalWhen
 	timeout        time.Duration
@@ -88,6 +90,7 @@ func newRunCommand() *cobra.Command {
 	flags.StringVarP(&f.spec.Dir, "workdir", "w", "", "working `DIR` of the command (default /)")
 	flags.StringVarP(&f.spec.User, "user", "u", "", "run it as `USER[:GROUP]`, names of the root file system's or numbers (default root)")
 	flags.StringVar(&f.spec.Hostname, "hostname", "govmm", "the guest's host `NAME`")
+	flags.StringArrayVarP(&f.disks, "disk", "d", nil, "disk image, `PATH[,OPTION]...` as for boot: /dev/vda and so on, for the command to use or mount; repeat for more")
 	flags.StringVarP(&f.net, "net", "n", "", "network, `KIND[,OPTION]...` as for boot: user, with hostfwd=tcp:HOST:PORT-GUEST:PORT (default none)")
 	addChoice(c, &f.terminal, "terminal", "WHEN", "whether the command gets a terminal: auto (where standard input and output are one), yes, no",
 		word[terminalWhen]{"auto", terminalAuto}, word[terminalWhen]{"yes", terminalYes}, word[terminalWhen]{"no", terminalNo})
@@ -143,11 +146,11 @@ func (f *runFlags) runStatus() (int, error) {
 	defer errs.close()
 	session := agent.NewSession(out, errs)
 	kernelSays := newKernelLog(f.verbose)
-	m, closeNet, err := f.newMachine(session, kernelSays)
+	m, closeDevices, err := f.newMachine(session, kernelSays)
 	if err != nil {
 		return 0, err
 	}
-	defer closeNet()
+	defer closeDevices()
 	defer m.Close()
 	return f.attend(ctx, end, m, session, kernelSays)
 }
@@ -266,8 +269,8 @@ func (f *runFlags) complete() error {
 	return nil
 }
 
-// newMachine makes the machine. The caller closes it, and calls closeNet after that.
-func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, closeNet func(), err error) {
+// newMachine makes the machine. The caller closes it, and calls closeDevices after that.
+func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, closeDevices func(), err error) {
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
@@ -283,24 +286,14 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	device := virtioconsole.New(virtioconsole.Config{Out: session, Log: cfg.Log})
 	session.Connect(device.Receive)
 	cfg.Devices = append(cfg.Devices, rng.New(rng.Config{Log: cfg.Log}), device)
-	var open []backend
-	closeAll := func() {
-		for _, n := range open {
-			warn(n.Close())
-		}
-	}
+	open := new(openDevices)
 	defer func() {
 		if err != nil {
-			closeAll()
+			open.close()
 		}
 	}()
-	if f.net != "" {
-		var devices []virtio.Device
-		if devices, open, err = openNetworks([]string{f.net}, f.cpus, cfg.Log); err != nil {
-			return nil, nil, err
-		}
-		cfg.Devices = append(devices, cfg.Devices...)
-		f.spec.Network = guestAddresses(open[0])
+	if err := f.openDevices(open, &cfg); err != nil {
+		return nil, nil, err
 	}
 	initrd, err := f.initrd()
 	if err != nil {
@@ -313,5 +306,25 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
 	boot := bootFlags{kernel: f.kernel}
 	m, err := boot.newMachine(cfg)
-	return m, closeAll, err
+	return m, open.close, err
+}
+
+// openDevices adds disks and the network to cfg, and what is behind them to open.
+func (f *runFlags) openDevices(open *openDevices, cfg *machine.Config) (err error) {
+	if open.disks, err = openDisks(f.disks); err != nil {
+		return err
+	}
+	disks, err := blockDevices(open.disks, f.cpus, cfg.Log)
+	if err != nil {
+		return err
+	}
+	var nets []virtio.Device
+	if f.net != "" {
+		if nets, open.nets, err = openNetworks([]string{f.net}, f.cpus, cfg.Log); err != nil {
+			return err
+		}
+		f.spec.Network = guestAddresses(open.nets[0])
+	}
+	cfg.Devices = slices.Concat(disks, nets, cfg.Devices)
+	return nil
 }

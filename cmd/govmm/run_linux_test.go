@@ -159,3 +159,15 @@ func TestTinyRunNetwork(t *testing.T) {
 		t.Errorf("want %s: %v", sum, r)
 	}
 }
+
+// TestTinyRunDisk has a command write to a disk, which is a file of the host.
+func TestTinyRunDisk(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(image, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := finish(t, command(t, runArgs(t, userlandDir(t), "-d", image, "/bin/sh", "-c", "echo written > /dev/vda; sync")...))
+	if got, err := os.ReadFile(image); err != nil || r.status != 0 || !bytes.HasPrefix(got, []byte("written\n")) || len(got) != 1<<20 {
+		t.Errorf("the disk has %d bytes, error %v: %v", len(got), err, r)
+	}
+}
