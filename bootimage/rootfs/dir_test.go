@@ -195,7 +195,7 @@ func copyWith(t *testing.T, root string, before func(*found)) error {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	c := copier{out: &output{w: initramfs.NewWriter(io.Discard)}, left: newBudget(Options{}), done: map[string]bool{}}
+	c := copier{out: &output{sink: archive{initramfs.NewWriter(io.Discard)}}, left: newBudget(Options{}), done: map[string]bool{}}
 	return walk(f, &interloper{c, before})
 }
 
@@ -211,7 +211,7 @@ func (i *interloper) visit(f *found) error {
 
 // TestFileShrinks cuts a file short after its size is known.
 func TestFileShrinks(t *testing.T) {
-	out := &output{w: initramfs.NewWriter(io.Discard)}
+	out := &output{sink: archive{initramfs.NewWriter(io.Discard)}}
 	err := out.file([]string{"f"}, attributes{}, 5, strings.NewReader("1234"))
 	if !errors.Is(err, io.ErrUnexpectedEOF) || err.Error() != `"f": unexpected EOF` {
 		t.Errorf("error is %v", err)

@@ -24,7 +24,8 @@ func FuzzTar(f *testing.F) {
 	o := Options{MaxBytes: 1 << 20, MaxEntries: 1000}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var b bytes.Buffer
-		out := &output{w: initramfs.NewWriter(&b)}
+		w := initramfs.NewWriter(&b)
+		out := &output{sink: archive{w}}
 		err := writeTar(out, bytes.NewReader(data), o)
 		if n := int64(b.Len()); n > o.stream() {
 			t.Fatalf("%d bytes of output", n)
@@ -35,10 +36,21 @@ func FuzzTar(f *testing.F) {
 			}
 			return
 		}
-		if err := out.w.Close(); err != nil {
+		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		checkArchive(t, &b, out.report)
+	})
+}
+
+// FuzzExtract holds that whatever is in an archive, nothing is made outside of the directory that it is unpacked into.
+func FuzzExtract(f *testing.F) {
+	f.Add(makeTar(f, symlink("l", "../.."), file("l/f", ""), hardLink("e/g", "l"), node("p", tar.TypeFifo)))
+	f.Add(makeTar(f, dir("d", 0), file("../f", ""), hardLink("a", "/b")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := extract(t, data); err != nil && strings.Contains(err.Error(), "\n") {
+			t.Fatalf("error of several lines: %q", err)
+		}
 	})
 }
 

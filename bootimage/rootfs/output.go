@@ -8,9 +8,18 @@ import (
 	"govmm/bootimage/initramfs"
 )
 
-// output counts what goes into the archive, and has errors name the entry.
+// A sink is where a root file system goes. Parents come before what is in them.
+type sink interface {
+	// file takes a regular file with one name or several.
+	file(names []string, a attributes, size int64, r io.Reader) error
+
+	// node takes what has no data: a directory, a symbolic link to target, or a pipe.
+	node(name string, a attributes, target string) error
+}
+
+// output counts what goes into a sink, and has errors name the entry.
 type output struct {
-	w      *initramfs.Writer
+	sink   sink
 	report Report
 }
 
@@ -20,10 +29,8 @@ type attributes struct {
 	uid, gid uint32
 }
 
-// file writes a regular file with one name or several.
 func (o *output) file(names []string, a attributes, size int64, r io.Reader) error {
-	o.w.SetOwner(a.uid, a.gid)
-	if err := o.w.WriteFileFrom(names[0], a.mode, size, r, names[1:]...); err != nil {
+	if err := o.sink.file(names, a, size, r); err != nil {
 		return inEntry(names[0], err)
 	}
 	o.report.Entries += len(names)
@@ -31,23 +38,31 @@ func (o *output) file(names []string, a attributes, size int64, r io.Reader) err
 	return nil
 }
 
-// node writes what has no data: a directory, a symbolic link to target, or a pipe.
 func (o *output) node(name string, a attributes, target string) error {
-	o.w.SetOwner(a.uid, a.gid)
-	var err error
-	switch a.mode.Type() {
-	case fs.ModeDir:
-		err = o.w.Mkdir(name, a.mode)
-	case fs.ModeSymlink:
-		err = o.w.Symlink(name, target)
-	default:
-		err = o.w.Mknod(name, a.mode, 0, 0)
-	}
-	if err != nil {
+	if err := o.sink.node(name, a, target); err != nil {
 		return inEntry(name, err)
 	}
 	o.report.Entries++
 	return nil
+}
+
+// archive is the sink of Write.
+type archive struct{ w *initramfs.Writer }
+
+func (s archive) file(names []string, a attributes, size int64, r io.Reader) error {
+	s.w.SetOwner(a.uid, a.gid)
+	return s.w.WriteFileFrom(names[0], a.mode, size, r, names[1:]...)
+}
+
+func (s archive) node(name string, a attributes, target string) error {
+	s.w.SetOwner(a.uid, a.gid)
+	switch a.mode.Type() {
+	case fs.ModeDir:
+		return s.w.Mkdir(name, a.mode)
+	case fs.ModeSymlink:
+		return s.w.Symlink(name, target)
+	}
+	return s.w.Mknod(name, a.mode, 0, 0)
 }
 
 // inEntry names the entry in an error.

@@ -38,14 +38,21 @@ type Options struct {
 //
 // Calls may run at the same time, each with a Writer of its own.
 func Write(w *initramfs.Writer, path string, o Options) (Report, error) {
-	r, err := write(w, path, o)
+	defer w.SetOwner(0, 0)
+	return readNamed(archive{w}, path, o)
+}
+
+// readNamed has errors begin with the path.
+func readNamed(to sink, path string, o Options) (Report, error) {
+	r, err := read(to, path, o)
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, bare(err, path))
 	}
 	return r, nil
 }
 
-func write(w *initramfs.Writer, path string, o Options) (Report, error) {
+// read gives a sink the root file system at path.
+func read(to sink, path string, o Options) (Report, error) {
 	// Without O_NONBLOCK, opening a pipe would wait for somebody to write.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -56,8 +63,7 @@ func write(w *initramfs.Writer, path string, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	out := &output{w: w}
-	defer w.SetOwner(0, 0)
+	out := &output{sink: to}
 	switch {
 	case info.IsDir():
 		err = writeDir(out, f, o)

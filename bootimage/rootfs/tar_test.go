@@ -367,7 +367,7 @@ func TestTarChanges(t *testing.T) {
 		"end":  makeTar(t, file("a", "1")),
 	} {
 		f := &changing{bytes.NewReader(first), bytes.NewReader(second), 0}
-		if err := writeTar(&output{w: initramfs.NewWriter(io.Discard)}, f, Options{}); !errors.Is(err, errChanged) {
+		if err := writeTar(&output{sink: archive{initramfs.NewWriter(io.Discard)}}, f, Options{}); !errors.Is(err, errChanged) {
 			t.Errorf("%s: error is %v, want %v", name, err, errChanged)
 		}
 	}
