@@ -1,0 +1,115 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"govmm/compare/probe"
+	"govmm/compare/report"
+)
+
+// probeName is the probe's place in a root file system.
+const probeName = "compareprobe"
+
+// probeJob is a job of the probe.
+func (c *comparison) probeJob(args ...string) job {
+	return job{root: c.probeRoot, args: append([]string{"/" + probeName}, args...), probe: true}
+}
+
+// ask runs the probe in a place and gives what it says.
+func ask[T any](ctx context.Context, p place, j job) (T, error) {
+	var none T
+	o, err := run(ctx, p, j)
+	if err != nil {
+		return none, err
+	}
+	if err := o.failure(); err != nil {
+		return none, err
+	}
+	if o.bytes > int64(len(o.stdout)) {
+		return none, fmt.Errorf("the probe has said %d bytes", o.bytes)
+	}
+	return probe.Decode[T](o.stdout)
+}
+
+// factsOf gives what is seen in a place, which is looked at once.
+func (c *comparison) factsOf(ctx context.Context, p place) (*probe.Facts, error) {
+	id := p.subject().ID
+	if f, ok := c.facts[id]; ok {
+		return f, c.factsErr[id]
+	}
+	f, err := ask[probe.Facts](ctx, p, c.probeJob("facts"))
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.facts[id], c.factsErr[id] = &f, err
+	return &f, err
+}
+
+// factRow makes a row of what is seen in each place.
+func (c *comparison) factRow(ctx context.Context, id, title string, text func(*probe.Facts) string) report.Row {
+	return c.row(id, title, report.Text, func(p place) report.Cell {
+		f, err := c.factsOf(ctx, p)
+		if err != nil {
+			return missing(err)
+		}
+		return report.Cell{Text: text(f)}
+	})
+}
+
+// row makes a row with a cell for each place.
+func (c *comparison) row(id, title string, unit report.Unit, look func(place) report.Cell) report.Row {
+	r := report.Row{ID: id, Title: title, Unit: unit}
+	for _, p := range c.places {
+		cell := look(p)
+		cell.Subject = p.subject().ID
+		r.Cells = append(r.Cells, cell)
+	}
+	return r
+}
+
+func missing(err error) report.Cell { return report.Cell{Missing: oneLine(err)} }
+
+// figure makes a cell of samples; without any it is missing.
+func figure(samples []float64) report.Cell {
+	if len(samples) == 0 {
+		return missing(errors.New("nothing was measured"))
+	}
+	return report.Cell{Figure: report.NewFigure(samples)}
+}
+
+// pair gives the facts of the host and of a place.
+func (c *comparison) pair(ctx context.Context, p place) (hosts, its *probe.Facts, err error) {
+	if hosts, err = c.factsOf(ctx, c.places[0]); err != nil {
+		return nil, nil, fmt.Errorf("host: %w", err)
+	}
+	its, err = c.factsOf(ctx, p)
+	return hosts, its, err
+}
+
+// compared looks at the places beside the host of which there are facts. Without any there is an error.
+func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its *probe.Facts)) error {
+	var failed error
+	looked := 0
+	for _, p := range c.places[1:] {
+		hosts, its, err := c.pair(ctx, p)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.subject().ID, err))
+			continue
+		}
+		look(p, hosts, its)
+		looked++
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if looked == 0 {
+		return failed
+	}
+	return nil
+}
+
+// probePath is the probe on the host.
+func (c *comparison) probePath() string { return filepath.Join(c.probeRoot, probeName) }

@@ -1,0 +1,180 @@
+package compare
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"govmm/compare/oci"
+	"govmm/compare/report"
+)
+
+// options make a comparison of fakes: the traits are those of the programs.
+func options(t testing.TB, govmm, runtime string, only ...string) Options {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "bin/hello"), self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	kernel := filepath.Join(t.TempDir(), "kernel")
+	if err := os.WriteFile(kernel, make([]byte, 1000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := oci.FromTemplate(program(t, "runtime-"+runtime) + " run {bundle} {id}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{
+		Govmm: program(t, "govmm-"+govmm), Kernel: kernel, Others: []string{"/boot/other"}, Memory: "256M", Rootfs: root, Command: []string{"hello"}, Probe: self,
+		Runtimes: []*oci.Runtime{r}, Runs: 3, Instances: []int{1, 2}, Only: only,
+	}
+}
+
+func fast(t *testing.T) {
+	latencyTime, settleTime = 50*time.Millisecond, time.Millisecond
+	t.Cleanup(func() { latencyTime, settleTime = 6*time.Second, 8*time.Second })
+	t.Setenv("TMPDIR", t.TempDir())
+}
+
+// leftNothing holds that the directory for temporary files is empty.
+func leftNothing(t *testing.T) {
+	t.Helper()
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left: %v (%v)", left, err)
+	}
+}
+
+// claimOf runs a comparison of one claim.
+func claimOf(t *testing.T, govmm, runtime, key string) *report.Claim {
+	t.Helper()
+	r, err := Run(t.Context(), options(t, govmm, runtime, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leftNothing(t)
+	k := r.Claim(key)
+	if k == nil || len(r.Claims) != 1 {
+		t.Fatalf("claims: %+v", r.Claims)
+	}
+	return k
+}
+
+// TestClaims holds that each claim's verdict depends on what is seen.
+func TestClaims(t *testing.T) {
+	fast(t)
+	for _, tt := range []struct {
+		key, govmm, runtime string
+		want                report.Verdict
+	}{
+		{"hardware", "", "", report.Holds},
+		{"hardware", "liar", "", report.Partly},
+		{"hardware", "", "kernel", report.Partly},
+		{"kernel", "", "", report.Holds},
+		{"kernel", "liar", "", report.Partly},
+		{"kernel", "", "kernel", report.Partly},
+		{"resources", "", "", report.Holds},
+		{"resources", "liar", "", report.Partly},
+		{"resources", "", "kernel", report.Partly},
+		{"isolation", "", "", report.Holds},
+		{"isolation", "liar", "", report.NotMeasured}, // nothing harms the host
+		{"surface", "", "", report.Holds},
+		{"surface", "liar", "", report.Partly},
+		{"surface", "", "kernel", report.Partly},
+		{"startup", "slow", "", report.Holds},
+		{"startup", "", "slow", report.Fails},
+		{"startup", "", "broken", report.NotMeasured},
+		{"size", "", "", report.Holds},
+		{"size", "liar", "", report.Partly},
+		{"legacy", "", "", report.Holds},
+		{"legacy", "liar", "", report.Partly},
+		{"legacy", "", "broken", report.Partly},
+	} {
+		k := claimOf(t, tt.govmm, tt.runtime, tt.key)
+		if k.Verdict != tt.want {
+			t.Errorf("%s with govmm %q and runtime %q: %s, want %s: %s\n%+v\n%+v", tt.key, tt.govmm, tt.runtime, k.Verdict, tt.want, k.Finding, k.Checks, k.Rows)
+		}
+	}
+}
+
+// TestSpeed looks at the ratios.
+func TestSpeed(t *testing.T) {
+	fast(t)
+	k := claimOf(t, "", "", "speed")
+	for _, r := range k.Rows {
+		for _, subject := range []string{"host", "vm"} {
+			if c, ok := r.Cell(subject); !ok || c.Figure == nil || len(c.Figure.Samples) != speedRuns {
+				t.Errorf("%s, %s: %+v", r.ID, subject, c)
+			}
+		}
+	}
+	if len(k.Rows) != 12 {
+		t.Errorf("%d rows", len(k.Rows))
+	}
+}
+
+// TestMissing has nothing to compare with, and no virtual machines.
+func TestMissing(t *testing.T) {
+	fast(t)
+	o := options(t, "", "broken")
+	o.Kernel, o.Runs = "", 1
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leftNothing(t)
+	if len(r.Claims) != len(Keys()) || len(r.Missing) == 0 {
+		t.Fatalf("%d claims, missing: %v", len(r.Claims), r.Missing)
+	}
+	for _, k := range r.Claims {
+		for _, row := range k.Rows {
+			for _, c := range row.Cells {
+				if c.Subject == "runtime-broken" && strings.ContainsAny(c.Missing, "\n\x1b") {
+					t.Errorf("%s: %q", row.ID, c.Missing)
+				}
+			}
+		}
+	}
+	if k := r.Claim("startup"); k.Verdict != report.NotMeasured || !strings.Contains(k.Finding, "no kernel") {
+		t.Errorf("startup: %s: %s", k.Verdict, k.Finding)
+	}
+}
+
+// TestInterrupted ends comparisons at different times.
+func TestInterrupted(t *testing.T) {
+	fast(t)
+	for i := range 12 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*40*time.Millisecond)
+		_, err := Run(ctx, options(t, "", ""))
+		if err == nil {
+			t.Error("no error")
+		}
+		cancel()
+		leftNothing(t)
+	}
+}
+
+func TestSlope(t *testing.T) {
+	if got := slope(map[int]float64{1: 30, 2: 50, 4: 90, 8: 170}); got < 19.99 || got > 20.01 {
+		t.Errorf("slope %v, want 20", got)
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	pid, parent, err := parseStat([]byte("42 (a) b) R 7 42 42 0\n"))
+	if pid != 42 || parent != 7 || err != nil {
+		t.Errorf("%d, %d, %v", pid, parent, err)
+	}
+	if _, _, err := parseStat([]byte("42 (a")); err == nil {
+		t.Error("no error")
+	}
+}

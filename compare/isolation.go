@@ -1,0 +1,150 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"govmm/compare/probe"
+	"govmm/compare/report"
+)
+
+// A harm is what a guest does to its own machine.
+type harm struct {
+	key, title string
+	args       []string
+	memory     string // of the machine that it is done to
+	// seen says by the end of the command whether it was done.
+	seen func(*outcome) bool
+}
+
+var harms = []harm{
+	{"panic", "the kernel panics", []string{"panic"}, "", func(o *outcome) bool {
+		return o.status() != 0 && strings.Contains(string(o.stderr), "anic")
+	}},
+	{"bomb", "processes fork without end", []string{"bomb", "-max", "100000"}, "128M", func(o *outcome) bool { return true }},
+	{"exhaust", "memory is exhausted", []string{"exhaust"}, "128M", func(o *outcome) bool { return o.status() != 0 }},
+	{"fill", "the file system is filled", []string{"fill", "-dir", "/"}, "128M", func(o *outcome) bool { return true }},
+}
+
+// How a neighbour's latency is looked at.
+const latencyPeriod = 10 * time.Millisecond
+
+// latencyTime is for how long.
+var latencyTime = 6 * time.Second
+
+// isolation is claim 4.
+func (c *comparison) isolation(ctx context.Context, k *report.Claim) error {
+	hosts, err := c.factsOf(ctx, c.places[0])
+	if err != nil {
+		return err
+	}
+	if err := c.latencies(ctx, k, "quiet", "nothing happens", nil); err != nil {
+		return err
+	}
+	for _, h := range harms {
+		c.tell("isolation: %s", h.title)
+		j := c.probeJob(append(h.args, "-not-on", hosts.Kernel.BootID)...)
+		j.env, j.memory = []string{"GOVMM_PROBE_HARM=1"}, h.memory
+		done := make(chan error, 1)
+		err := c.latencies(ctx, k, h.key, h.title, func(ctx context.Context) {
+			o, err := run(ctx, c.vm, j)
+			if err == nil && !h.seen(o) {
+				err = fmt.Errorf("%s: it was not seen: %w", h.key, o.failure())
+			}
+			done <- err
+		})
+		if err := errors.Join(err, <-done); err != nil {
+			return err
+		}
+	}
+	c.obstacles(ctx, k)
+	k.Finding = "While one virtual machine came to grief, its neighbour and the host went on."
+	return contradicted(k, nil)
+}
+
+// latencies measures how late the host and a second virtual machine are while something happens.
+func (c *comparison) latencies(ctx context.Context, k *report.Claim, id, title string, happen func(context.Context)) error {
+	j := c.probeJob("latency", "-period", latencyPeriod.String(), "-for", latencyTime.String())
+	type result struct {
+		p    place
+		cell report.Cell
+		err  error
+	}
+	results := make(chan result, 2)
+	for _, p := range c.places[:2] {
+		go func() {
+			l, err := ask[probe.Latency](ctx, p, j)
+			results <- result{p, figure(seconds(l.Samples)), err}
+		}()
+	}
+	if happen != nil {
+		happen(ctx)
+	}
+	row := report.Row{ID: "isolation/" + id, Title: "latency while " + title, Unit: report.Seconds}
+	for range 2 {
+		r := <-results
+		if r.err != nil {
+			r.cell = missing(r.err)
+		}
+		r.cell.Subject = r.p.subject().ID
+		row.Cells = append(row.Cells, r.cell)
+		if happen != nil {
+			check(k, r.err == nil && r.cell.Figure != nil, "while %s, the %s goes on", title, neighbour(r.p))
+		}
+	}
+	k.Rows = append(k.Rows, row)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func neighbour(p place) string {
+	if p.subject().Kind == report.KindVM {
+		return "other virtual machine"
+	}
+	return p.subject().Title
+}
+
+func seconds(ns []int64) []float64 {
+	var s []float64
+	for _, n := range ns {
+		s = append(s, float64(n)/1e9)
+	}
+	return s
+}
+
+// obstacles says what would stand in the way in each container.
+func (c *comparison) obstacles(ctx context.Context, k *report.Claim) {
+	seen := make(map[string]probe.Obstacles)
+	failed := make(map[string]error)
+	for _, p := range c.places[2:] {
+		id := p.subject().ID
+		seen[id], failed[id] = ask[probe.Obstacles](ctx, p, c.probeJob("obstacles"))
+	}
+	for _, o := range []struct {
+		id, title string
+		text      func(probe.Obstacles) string
+	}{
+		{"panic", "what stands in the way of a panic", func(o probe.Obstacles) string { return o.Panic }},
+		{"bomb", "of a fork bomb", func(o probe.Obstacles) string { return o.ForkBomb }},
+		{"exhaust", "of exhausting memory", func(o probe.Obstacles) string { return o.Memory }},
+		{"fill", "of filling the disk", func(o probe.Obstacles) string { return o.Disk }},
+	} {
+		k.Rows = append(k.Rows, c.row("isolation/obstacle-"+o.id, o.title, report.Text, func(p place) report.Cell {
+			id := p.subject().ID
+			switch {
+			case p.subject().Kind == report.KindVM:
+				return report.Cell{Text: "nothing: it was done"}
+			case p.subject().Kind == report.KindHost:
+				return report.Cell{Text: "not tried"}
+			case failed[id] != nil:
+				return missing(failed[id])
+			}
+			return report.Cell{Text: o.text(seen[id])}
+		}))
+	}
+}

@@ -1,0 +1,68 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"govmm/compare/probe"
+	"govmm/compare/report"
+)
+
+// surface is claim 5.
+func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
+	reached := make(map[string]probe.Trace)
+	k.Rows = append(k.Rows, c.row("surface/calls", "different system calls of the command, to the kernel of the place", report.Count, func(p place) report.Cell {
+		t, err := ask[probe.Trace](ctx, p, c.probeJob(append([]string{"trace", "--"}, c.Command...)...))
+		if err != nil {
+			return missing(err)
+		}
+		reached[p.subject().ID] = t
+		return figure([]float64{float64(t.Distinct)})
+	}))
+	monitor, err := c.traceMonitor(ctx)
+	cells := c.row("surface/hostcalls", "of these and the monitor's, those that reach the host's kernel", report.Count, func(p place) report.Cell {
+		if p.subject().Kind == report.KindVM {
+			if err != nil {
+				return missing(err)
+			}
+			return figure([]float64{float64(monitor.Distinct)})
+		}
+		t, ok := reached[p.subject().ID]
+		if !ok {
+			return report.Cell{Missing: "the command could not be traced"}
+		}
+		return figure([]float64{float64(t.Distinct)})
+	})
+	k.Rows = append(k.Rows, cells,
+		c.factRow(ctx, "surface/capabilities", "capabilities", func(f *probe.Facts) string { return strconv.Itoa(f.Capabilities) }),
+		c.factRow(ctx, "surface/seccomp", "seccomp filter", func(f *probe.Facts) string { return map[int]string{0: "none", 1: "strict", 2: "yes"}[f.Seccomp] }),
+		c.factRow(ctx, "surface/writable", "kernel interfaces in /proc/sys and /sys that it may write", func(f *probe.Facts) string { return strconv.Itoa(f.WritableCount) }))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	err = c.compared(ctx, func(p place, hosts, its *probe.Facts) {
+		same := its.Kernel.BootID == hosts.Kernel.BootID
+		if p.subject().Kind == report.KindContainer {
+			check(k, same, "the kernel that serves the %s's system calls is the host's", p.subject().Title)
+			return
+		}
+		check(k, !same, "the kernel that serves the virtual machine's system calls is its own")
+	})
+	k.Finding = fmt.Sprintf("A container's system calls go to the host's kernel. Of a virtual machine the host's kernel sees the monitor: %d different calls in all its life, whatever the guest does.", monitor.Distinct)
+	return contradicted(k, err)
+}
+
+// traceMonitor counts the monitor's own system calls while a virtual machine runs the command.
+func (c *comparison) traceMonitor(ctx context.Context) (probe.Trace, error) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	cmd, done, err := c.vm.prepare(ctx, job{root: c.root, args: c.Command})
+	if err != nil {
+		return probe.Trace{}, err
+	}
+	defer done()
+	errs := newCapture(maxErrors)
+	cmd.Stderr = errs
+	return probe.TraceCommand(ctx, cmd)
+}
