@@ -12,12 +12,25 @@ import (
 
 // style gives a series its marker and its dashes, which tell it apart without colour.
 func (s *series) style() (draw.LineStyle, draw.GlyphStyle) {
-	glyphs := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{}}
+	circle, box, pyramid := draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}
+	glyphs := []draw.GlyphDrawer{circle, box, pyramid, hollow{circle}, hollow{box}, hollow{pyramid}}
 	dashes := [][]vg.Length{nil, {6, 3}, {2, 3}, {9, 3, 2, 3}}
 	c := seriesColor(s.Subject)
-	// Markers go with the subject too: colours are all alike on paper.
+	// Markers go with the subject too: on paper without colours, those are alike.
 	return draw.LineStyle{Color: c, Width: 1.6, Dashes: dashes[s.Variant%len(dashes)]},
 		draw.GlyphStyle{Color: c, Radius: 3.2, Shape: glyphs[(s.Subject+2*s.Variant)%len(glyphs)]}
+}
+
+// hollow is a marker with an opening, whose edge is as strong as lines are.
+type hollow struct{ draw.GlyphDrawer }
+
+// DrawGlyph implements draw.GlyphDrawer.
+func (h hollow) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	style.Radius *= 1.15
+	h.GlyphDrawer.DrawGlyph(c, style, at)
+	c.SetColor(paper)
+	style.Radius *= 0.5
+	h.GlyphDrawer.DrawGlyph(c, style, at)
 }
 
 // gridLines are those behind the data.
@@ -87,62 +100,6 @@ func (p *picture) add(s *series, label string, line, marks plotter.XYs) error {
 	return nil
 }
 
-// timeAxis makes X logarithmic where times differ much.
-func (p *picture) timeAxis(least, most float64) {
-	x := &p.plot.X
-	x.Label.Text = "time"
-	if most > 4*least {
-		x.Label.Text += " (logarithmic)"
-		x.Scale = plot.LogScale{}
-		x.Min, x.Max = least/1.1, most*1.1
-		x.Tick.Marker = logTicks(Seconds, x.Min, x.Max)
-		return
-	}
-	x.Min, x.Max = 0, most*1.05
-	x.Tick.Marker = unitTicks(Seconds)
-}
-
-// logTicks marks 1, 2 and 5 of each decade, or the decades alone if there are many.
-func logTicks(u Unit, from, to float64) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	wide := to/from > 300
-	for e := math.Floor(math.Log10(from)); e <= math.Ceil(math.Log10(to)); e++ {
-		for m := 1.0; m < 10; m++ {
-			v := m * math.Pow(10, e)
-			if v < from || v > to {
-				continue
-			}
-			label := ""
-			if m == 1 || !wide && (m == 2 || m == 5) {
-				label = u.round(v)
-			}
-			ticks = append(ticks, plot.Tick{Value: v, Label: label})
-		}
-	}
-	return ticks
-}
-
-// round writes a value that is round in its scale.
-func (u Unit) round(v float64) string {
-	s := u.scale(v)
-	return fmt.Sprintf("%.4g%s", v/s.size, s.name)
-}
-
-// unitTicks marks round values of a unit's scale.
-func unitTicks(u Unit) plot.Ticker {
-	return plot.TickerFunc(func(from, to float64) []plot.Tick {
-		s := u.scale(to)
-		ticks := plot.DefaultTicks{}.Ticks(from/s.size, to/s.size)
-		for i := range ticks {
-			if ticks[i].Label != "" {
-				ticks[i].Label = fmt.Sprintf("%.4g%s", ticks[i].Value, s.name)
-			}
-			ticks[i].Value *= s.size
-		}
-		return ticks
-	})
-}
-
 // drawLines draws memory against instances, or nothing if the claim has none.
 func drawLines(c *Claim, subjects []Subject) (*picture, error) {
 	list := lines(c, subjects)
@@ -163,7 +120,7 @@ func drawLines(c *Claim, subjects []Subject) (*picture, error) {
 	}
 	x, y := &p.plot.X, &p.plot.Y
 	x.Label.Text, x.Min, x.Max = "instances", 0, mostX*1.03
-	x.Tick.Marker = countTicks{}
+	x.Tick.Marker = unitTicks(Count)
 	y.Label.Text, y.Min, y.Max = "memory", 0, mostY*1.05
 	y.Tick.Marker = unitTicks(Bytes)
 	return p, nil
@@ -182,18 +139,4 @@ func (p *picture) fitted(s *series) error {
 	from, to := s.Points[0].X, s.Points[len(s.Points)-1].X
 	line := plotter.XYs{{X: from, Y: start + slope*from}, {X: to, Y: start + slope*to}}
 	return p.add(s, fmt.Sprintf("%s: %s for one more", s.Label, Bytes.Format(slope)), line, marks)
-}
-
-// countTicks are whole numbers.
-type countTicks struct{}
-
-// Ticks implements plot.Ticker.
-func (countTicks) Ticks(from, to float64) []plot.Tick {
-	var ticks []plot.Tick
-	for _, t := range (plot.DefaultTicks{}).Ticks(from, to) {
-		if t.Value == math.Trunc(t.Value) {
-			ticks = append(ticks, t)
-		}
-	}
-	return ticks
 }

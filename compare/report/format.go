@@ -19,17 +19,21 @@ func (u Unit) Format(v float64) string {
 	return s.number(u, v) + s.name
 }
 
+// hold is a space at which no line is broken. clean leaves none in what others wrote.
+const hold = "\u00a0"
+
 // figure writes the median, and the tail where there is one. The tail of fewer than a hundred samples is their largest and called so.
 func (u Unit) figure(f *Figure) string {
 	s := u.scale(f.Median)
 	median, tail := s.number(u, f.Median), s.number(u, f.P99)
+	shown := median + strings.ReplaceAll(s.name, " ", hold)
 	switch n := len(f.Samples); {
 	case n < 2 || tail == median:
-		return median + s.name
+		return shown
 	case n < 100:
-		return fmt.Sprintf("%s%s (max %s)", median, s.name, tail)
+		return fmt.Sprintf("%s (max%s%s)", shown, hold, tail)
 	default:
-		return fmt.Sprintf("%s%s (p99 %s)", median, s.name, tail)
+		return fmt.Sprintf("%s (p99%s%s)", shown, hold, tail)
 	}
 }
 

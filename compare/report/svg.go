@@ -47,8 +47,8 @@ type picture struct {
 }
 
 const (
-	pictureWidth = 560
-	legendLine   = 18
+	pictureWidth = 520
+	legendLine   = 17
 )
 
 // sans is the font. Arial and its like have the same widths as the one that places are computed with.
@@ -68,7 +68,7 @@ func newPicture(title string) *picture {
 	}
 	p.legend.TextStyle.Font, p.legend.TextStyle.Color = sans(12), ink
 	p.legend.Left, p.legend.Top = true, true
-	p.legend.ThumbnailWidth, p.legend.Padding = 36, 4
+	p.legend.ThumbnailWidth, p.legend.Padding = 36, 6
 	return p
 }
 
@@ -85,7 +85,7 @@ func (p *picture) explain(label string, thumbs ...plot.Thumbnailer) {
 
 // svg draws it.
 func (p *picture) svg() []byte {
-	below := vg.Length(p.lines*legendLine + 10)
+	below := vg.Length(p.lines*legendLine + 8)
 	if p.lines == 0 {
 		below = 0
 	}

@@ -71,7 +71,8 @@ func (v Verdict) color() string {
 	return dim
 }
 
-func (t *tableWriter) line(s string) { t.b.WriteString(s + "\n") }
+// line writes one. A terminal breaks none, so that spaces can be plain.
+func (t *tableWriter) line(s string) { t.b.WriteString(strings.ReplaceAll(s, hold, " ") + "\n") }
 
 // indented writes wrapped text behind a lead, under which its further lines begin.
 func (t *tableWriter) indented(lead, s, color string) {
@@ -151,10 +152,10 @@ func (t *tableWriter) check(k Check) {
 }
 
 const (
-	margin    = 4 // before the table
-	gap       = 2 // between columns
-	leastCell = 9 // narrower columns are unreadable
-	mostLines = 6 // of one cell
+	margin    = 4  // before the table
+	gap       = 2  // between columns
+	leastCell = 10 // narrower columns are unreadable
+	mostLines = 6  // of one cell
 )
 
 // grid writes the table, or where there is no room for its columns, each row as a list.

@@ -61,7 +61,7 @@ func (g *grid) cell(u Unit, c Cell) string {
 		i = len(g.Notes)
 		g.Notes = append(g.Notes, note)
 	}
-	return fmt.Sprintf("%s [%d]", nothing, i+1)
+	return fmt.Sprintf("%s[%d]", nothing+hold, i+1)
 }
 
 // mark is a verdict's sign, so that colour alone never tells it.
@@ -85,7 +85,7 @@ func (c Check) mark() string {
 	return "✗"
 }
 
-// hostLine says what machine it was.
+// line says what machine it was.
 func (h Host) line() string {
 	s := "Linux " + h.Kernel
 	if h.CPU != "" {

@@ -10,7 +10,7 @@ func wrap(s string, width int) []string {
 	width = max(width, 1)
 	var lines []string
 	line, size := "", 0
-	for _, word := range strings.Fields(s) {
+	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }) {
 		n := utf8.RuneCountInString(word)
 		if size > 0 && size+1+n <= width {
 			line, size = line+" "+word, size+1+n
