@@ -15,7 +15,7 @@ var markdownText string
 
 var markdownPage = template.Must(template.New("page").Funcs(template.FuncMap{
 	"md":       escapeMarkdown,
-	"code":     func(words []string) string { return codeSpan(strings.Join(words, " ")) },
+	"join":     func(words []string) string { return strings.Join(words, " ") },
 	"inc":      func(i int) int { return i + 1 },
 	"date":     formatDate,
 	"duration": formatDuration,
@@ -80,16 +80,4 @@ var (
 // escapeMarkdown makes text of s, at the beginning of a line and in a table too. s is one line.
 func escapeMarkdown(s string) string {
 	return markdownStart.ReplaceAllString(markdownEscapes.Replace(s), `${1}\${2}${3}`)
-}
-
-// codeSpan is s as code. What is quoted has fewer backquotes in a row than the quotes, and spaces apart from them.
-func codeSpan(s string) string {
-	quotes := "`"
-	for strings.Contains(s, quotes) {
-		quotes += "`"
-	}
-	if len(quotes) == 1 {
-		return quotes + s + quotes
-	}
-	return quotes + " " + s + " " + quotes
 }

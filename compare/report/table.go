@@ -263,7 +263,7 @@ func (t *tableWriter) list(title string, items []string) {
 		return
 	}
 	t.line("")
-	t.line(t.paint(title, bold))
+	t.indented("", title, bold)
 	for _, s := range items {
 		t.indented("  - ", s, plain)
 	}
