@@ -1,10 +1,10 @@
 # govmm. "make help" lists the targets. Everything that is made lies in bin/ or in the user's cache directory,
-# but for cmd/govmm/guestinit, which go:embed must have there.
+# but for cmd/govmm/guestinit and cmd/govmm-compare/compareprobe, which go:embed must have there.
 
 GO      ?= go
 KERNELS := 6.1-cloud 6.12-cloud 6.1-full
 KERNEL  ?= 6.12-cloud
-PROGRAMS := ./cmd/govmm ./cmd/nested ./cmd/demo ./bootimage/initramfs/mkinitramfs
+PROGRAMS := ./cmd/govmm ./cmd/govmm-compare ./cmd/nested ./cmd/demo ./bootimage/initramfs/mkinitramfs
 NESTED  := bin/nested
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
@@ -15,24 +15,27 @@ PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4 xz-utils=xz
 KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
 # What benchmarks of devices run in their guests.
 BENCH_PACKAGES := fio=fio iperf3=iperf3 iputils-ping=ping
+# What is compared.
+COMPARE_PACKAGES := runc=runc crun=crun busybox-static=/usr/share/doc/busybox-static
 
 export CGO_ENABLED = 0
 # The guests' userland is built with it too, so the standard library is compiled once.
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-nested fuzz lint generate bench clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-nested fuzz lint generate bench compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -T: puts the program so that its zeroed variables do not lie on both sides of a multiple of 2 MiB. Behind them are 32 MiB of the standard
 # library's that nobody touches, so that the kernel would give them a huge page. The goals of make bench for the monitor's memory show it.
-# smallinit: what guests of govmm run start with is a program of its own, inside govmm.
+# smallinit: what guests of govmm run start with, and what govmm compare runs in each place, are programs of their own, inside govmm and govmm-compare.
 # disablethp: no transparent huge pages for the Go heap, which is smaller than one of them. Guests' RAM keeps them.
 build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
 	$(GO) build -ldflags "-s -w" -o cmd/govmm/guestinit ./cmd/guestinit
+	$(GO) build -ldflags "-s -w" -o cmd/govmm-compare/compareprobe ./cmd/compareprobe
 	$(GO) build -tags smallinit -ldflags "-s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1" -o bin/ $(PROGRAMS)
 
 setup: build ## install the Debian packages that demo and tests need (asks for root only when some are missing)
@@ -144,5 +147,12 @@ bench: kernels kernel bin/bench.cpio ## measure what govmm costs beside C and QE
 	$(GO) build -o bin/ ./cmd/bench
 	$(NESTED) --virtual-time=auto --share docs --timeout 2h -- bin/bench -out docs -kernels $(CACHE)/kernels $(BENCH) </dev/null
 
+# Programs and files lie in memory there, so that none is measured reading the host's files.
+COMPARE ?=
+compare: kernels kernel ## put a virtual machine beside containers of runc and crun, and write docs/comparison.md (COMPARE="--only startup" for less)
+	$(NESTED) setup $(COMPARE_PACKAGES)
+	$(NESTED) --share docs --timeout 1h -- sh -c 'mkdir /run/compare && cp bin/govmm bin/govmm-compare $$(command -v runc crun) $$($(NESTED) kernel tiny) /run/compare && \
+		TMPDIR=/run/compare PATH=/run/compare:$$PATH GOVMM_KERNEL=$$(echo /run/compare/vmlinuz-*) govmm-compare --markdown docs $(COMPARE)' </dev/null
+
 clean: ## remove bin/; the cache of kernels and userlands stays
-	rm -rf bin cmd/govmm/guestinit
+	rm -rf bin cmd/govmm/guestinit cmd/govmm-compare/compareprobe

@@ -11,7 +11,7 @@ import (
 )
 
 // probeName is the probe's place in a root file system.
-const probeName = "compareprobe"
+const probeName = probe.Name
 
 // probeJob is a job of the probe.
 func (c *comparison) probeJob(args ...string) job {

@@ -108,8 +108,8 @@ func (c *comparison) stage() error {
 	if err := os.WriteFile(filepath.Join(c.probeRoot, probeName), c.Probe, 0o755); err != nil {
 		return err
 	}
-	// A container's root is read-only, so what a file is mounted on must be there.
-	return os.WriteFile(filepath.Join(c.probeRoot, containerDisk), nil, 0o644)
+	// A container's root is read-only, so what is mounted on must be there.
+	return os.Mkdir(filepath.Join(c.probeRoot, containerDisk), 0o755)
 }
 
 // findPlaces makes the places, also those in which nothing can run, so that the report has their columns.
@@ -135,6 +135,9 @@ func (c *comparison) vmMissing() error {
 
 // tryPlaces looks at each place once, and tells of those in which nothing can run.
 func (c *comparison) tryPlaces(ctx context.Context) error {
+	if f, err := c.factsOf(ctx, c.places[0]); err == nil {
+		c.report.Notes = notes(f)
+	}
 	for _, p := range c.places {
 		c.tell("trying the %s", p.subject().Title)
 		if _, err := c.factsOf(ctx, p); err != nil {
@@ -153,7 +156,7 @@ func (c *comparison) begin(begun time.Time) error {
 	if err != nil {
 		return err
 	}
-	c.report = &report.Report{Version: report.Version, Start: begun, Command: c.Command, Host: h, Missing: c.Missing, Notes: notes()}
+	c.report = &report.Report{Version: report.Version, Start: begun, Command: c.Command, Host: h, Missing: c.Missing}
 	for _, p := range c.places {
 		c.report.Subjects = append(c.report.Subjects, p.subject())
 	}

@@ -34,8 +34,8 @@ func (c *container) prepare(ctx context.Context, j job) (*exec.Cmd, func() error
 		// A network of its own would have to be made by someone else: runtimes make none.
 		HostNetwork: j.network || j.forward != "",
 	}
-	if j.disk != "" {
-		config.Mounts = append(config.Mounts, oci.Mount{Source: j.disk, Target: containerDisk})
+	if j.scratch != "" {
+		config.Mounts = append(config.Mounts, oci.Mount{Source: j.scratch, Target: containerDisk})
 	}
 	made, err := c.runtime.New(c.dir, config)
 	if err != nil {

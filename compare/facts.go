@@ -50,9 +50,6 @@ func (c *comparison) hardware(ctx context.Context, k *report.Claim) error {
 	return contradicted(k, err)
 }
 
-// kvmVendor is what KVM's CPUID leaf 0x40000000 says (Documentation/virt/kvm/x86/cpuid.rst).
-const kvmVendor = "KVMKVMKVM"
-
 func orNone(s string) string {
 	if s == "" {
 		return "none"

@@ -119,7 +119,7 @@ func fakeGovmm(traits string, args []string) {
 // translate makes the guest's names of things the host's.
 func translate(flags, args []string) []string {
 	forward, _, _ := strings.Cut(strings.TrimPrefix(value(flags, "--net"), "user,hostfwd=tcp:"), "-")
-	replace := strings.NewReplacer(guestDisk, value(flags, "--disk"), "10.0.2.2:", "127.0.0.1:")
+	replace := strings.NewReplacer(guestDisk, value(flags, "--disk")+".new", "10.0.2.2:", "127.0.0.1:")
 	var translated []string
 	for _, a := range args {
 		if a == ":80" {
@@ -173,8 +173,8 @@ func fakeRuntime(traits string, args []string) {
 	}
 	command[0] = filepath.Join(s.Root.Path, command[0])
 	for _, m := range s.Mounts {
-		if i := slices.Index(command, m.Destination); i >= 0 {
-			command[i] = m.Source
+		for i, a := range command {
+			command[i] = strings.Replace(a, m.Destination+"/", m.Source+"/", 1)
 		}
 	}
 	become(command)

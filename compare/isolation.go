@@ -1,10 +1,10 @@
 package compare
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"govmm/compare/probe"
@@ -21,12 +21,18 @@ type harm struct {
 }
 
 var harms = []harm{
-	{"panic", "the kernel panics", []string{"panic"}, "", func(o *outcome) bool {
-		return o.status() != 0 && strings.Contains(string(o.stderr), "anic")
-	}},
-	{"bomb", "processes fork without end", []string{"bomb", "-max", "100000"}, "128M", func(o *outcome) bool { return true }},
-	{"exhaust", "memory is exhausted", []string{"exhaust"}, "128M", func(o *outcome) bool { return o.status() != 0 }},
-	{"fill", "the file system is filled", []string{"fill", "-dir", "/"}, "128M", func(o *outcome) bool { return true }},
+	{"panic", "the kernel panics", []string{"panic"}, "", panicked},
+	{"bomb", "processes fork without end", []string{"bomb", "-max", "100000"}, "128M", overwhelmed},
+	{"exhaust", "memory is exhausted", []string{"exhaust"}, "128M", overwhelmed},
+	{"fill", "the file system is filled", []string{"fill", "-dir", "/"}, "128M", overwhelmed},
+}
+
+func panicked(o *outcome) bool { return bytes.Contains(o.stderr, []byte("Kernel panic")) }
+
+// overwhelmed says whether a command had what it wanted, or was killed for it, or its kernel gave up. The probe refuses with another status.
+func overwhelmed(o *outcome) bool {
+	const killed = 137
+	return o.status() == 0 || o.status() == killed || panicked(o)
 }
 
 // How a neighbour's latency is looked at.
@@ -52,7 +58,7 @@ func (c *comparison) isolation(ctx context.Context, k *report.Claim) error {
 		err := c.latencies(ctx, k, h.key, h.title, func(ctx context.Context) {
 			o, err := run(ctx, c.vm, j)
 			if err == nil && !h.seen(o) {
-				err = fmt.Errorf("%s: it was not seen: %w", h.key, o.failure())
+				err = fmt.Errorf("%s: it was not seen in the virtual machine: %v", h.key, o.failure())
 			}
 			done <- err
 		})

@@ -125,7 +125,7 @@ func (c *comparison) startServer(ctx context.Context, p place, j job) (*started,
 	if err == nil {
 		var l probe.Listening
 		if l, err = probe.Decode[probe.Listening](said); err == nil {
-			return s, l.Listening, nil
+			return s, l.Address, nil
 		}
 	}
 	return nil, "", errors.Join(err, s.stop())

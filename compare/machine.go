@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"govmm/compare/probe"
 	"govmm/compare/report"
 )
 
@@ -37,17 +38,22 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
-// notes says what distorts figures on this host.
-func notes() []string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	var list []string
-	if strings.Contains(cpuModel(), "QEMU") {
-		list = append(list, "This host is emulated by QEMU, its virtualization too. Every instruction takes many times what it takes on hardware, those at which a virtual machine exits to its monitor most of all: "+
-			"times say nothing of hardware, and ratios between a virtual machine and a container are worse for the former than on hardware. Memory and facts are as they are anywhere.")
-	} else if bytes.Contains(text, []byte(" hypervisor")) {
-		list = append(list, "This host is itself a virtual machine. Exits of its guests cost more than on hardware.")
+// Hypervisors' names in CPUID.
+const (
+	kvmVendor  = "KVMKVMKVM" // Documentation/virt/kvm/x86/cpuid.rst
+	qemuVendor = "TCGTCGTCGTCG"
+)
+
+// notes says what distorts figures on a host.
+func notes(host *probe.Facts) []string {
+	switch host.Hypervisor {
+	case "":
+		return nil
+	case qemuVendor:
+		return []string{"This host is emulated by QEMU, and so is its virtualization. An instruction takes many times what it takes on hardware, and leaving a guest for its monitor takes longer still, " +
+			"so that times say nothing of hardware, and ratios of a virtual machine to a container or to the host come out worse than on hardware. Memory, sizes and facts are what they are anywhere."}
 	}
-	return list
+	return []string{"This host is itself a virtual machine (" + host.Hypervisor + "). Leaving a guest for its monitor costs more than on hardware, and so does everything that guests do by their devices."}
 }
 
 // A fileID is a file, whatever its names.

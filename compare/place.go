@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"os/exec"
+	"path/filepath"
 
 	"govmm/compare/report"
 )
@@ -29,7 +30,8 @@ type job struct {
 	env      []string
 	memory   string // of the virtual machine, as --memory takes it; empty for the usual
 	cpus     int    // the virtual machine's; 0 for the usual
-	disk     string // file that is the disk diskPath of the place, or empty
+	disk     string // image that is the virtual machine's disk, or empty
+	scratch  string // directory of the host in which others have their file in place of a disk, or empty
 	network  bool
 	forward  string // "HOSTPORT-PORT": the virtual machine's port that is reachable on the host's loopback
 	probe    bool   // args is the probe's command line, which on the host needs no root directory of its own
@@ -42,13 +44,13 @@ const (
 	containerDisk = "/compare-disk"
 )
 
-// diskPath is where a place's disk is.
-func diskPath(p place, file string) string {
+// diskPath is where a place's disk is, of which others than virtual machines have a file in the directory scratch.
+func diskPath(p place, scratch string) string {
 	switch p.subject().Kind {
 	case report.KindVM:
 		return guestDisk
 	case report.KindContainer:
-		return containerDisk
+		return filepath.Join(containerDisk, "file")
 	}
-	return file
+	return filepath.Join(scratch, "file")
 }

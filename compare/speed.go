@@ -18,6 +18,7 @@ const (
 	hashBytes   = 64 // MiB
 	systemCalls = 200_000
 	diskBytes   = 64 << 20
+	randomReads = 2000
 	fetchBytes  = 128 << 20
 	speedRuns   = 3
 	nativeRatio = 1.25 // up to which the speed counts as native
@@ -31,7 +32,8 @@ func (c *comparison) speed(ctx context.Context, k *report.Claim) error {
 	}
 	defer server.stop()
 	_, port, _ := strings.Cut(address, ":")
-	if err := os.WriteFile(c.diskFile(), make([]byte, diskBytes), 0o644); err != nil {
+	image, scratch := filepath.Join(c.dir, "disk.img"), filepath.Join(c.dir, "scratch")
+	if err := errors.Join(os.WriteFile(image, make([]byte, diskBytes), 0o644), os.Mkdir(scratch, 0o755)); err != nil {
 		return err
 	}
 	works := []struct {
@@ -48,8 +50,8 @@ func (c *comparison) speed(ctx context.Context, k *report.Claim) error {
 			return []float64{float64(w.Nanoseconds)}, err
 		}},
 		{"disk", []string{"writing 64 MiB", "reading them", "2,000 reads of 4 KiB at random"}, func(p place) ([]float64, error) {
-			j := c.probeJob("disk", "-path", diskPath(p, c.diskFile()), "-size", strconv.Itoa(diskBytes))
-			j.disk = c.diskFile()
+			j := c.probeJob("disk", "-path", diskPath(p, scratch), "-size", strconv.Itoa(diskBytes), "-random", strconv.Itoa(randomReads))
+			j.disk, j.scratch = image, scratch
 			d, err := ask[probe.Disk](ctx, p, j)
 			return []float64{float64(d.WriteNS), float64(d.ReadNS), float64(d.RandomNS)}, err
 		}},
@@ -77,8 +79,6 @@ func (c *comparison) speed(ctx context.Context, k *report.Claim) error {
 	}
 	return c.judgeSpeed(k)
 }
-
-func (c *comparison) diskFile() string { return filepath.Join(c.dir, "disk.img") }
 
 // work does something several times in each place, in turns. Samples are in seconds, for each of n figures.
 func (c *comparison) work(ctx context.Context, n int, do func(place) ([]float64, error)) (samples map[string][][]float64, failed map[string]error) {

@@ -35,7 +35,7 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 		return figure([]float64{float64(t.Distinct)})
 	})
 	k.Rows = append(k.Rows, cells,
-		c.factRow(ctx, "surface/capabilities", "capabilities", func(f *probe.Facts) string { return strconv.Itoa(f.Capabilities) }),
+		c.factRow(ctx, "surface/capabilities", "capabilities", func(f *probe.Facts) string { return strconv.Itoa(len(f.CapEff)) }),
 		c.factRow(ctx, "surface/seccomp", "seccomp filter", func(f *probe.Facts) string { return map[int]string{0: "none", 1: "strict", 2: "yes"}[f.Seccomp] }),
 		c.factRow(ctx, "surface/writable", "kernel interfaces in /proc/sys and /sys that it may write", func(f *probe.Facts) string { return strconv.Itoa(f.WritableCount) }))
 	if ctx.Err() != nil {

@@ -1,8 +1,8 @@
 package probe
 
 import (
-	"bufio"
-	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,165 +13,159 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Facts are what is seen in a place. What cannot be had is empty.
-type Facts struct {
-	Kernel     Kernel
-	Hostname   string
-	CPUs       int    // that this process may run on
-	CPUModel   string // of /proc/cpuinfo
-	Hypervisor string // the vendor of CPUID leaf 0x40000000
-	Memory     uint64 // MemTotal, bytes
+const (
+	maxList   = 64      // entries of any list
+	maxString = 256     // bytes of any string
+	maxFile   = 1 << 20 // bytes that are read of any file
+)
 
-	ACPI   []string // tables
-	PCI    []string // devices, by address
-	Virtio []string // devices, by driver
-	Disks  []string // with their sizes
-	NICs   []string
-
-	Processes int // in /proc
-	PID       int
-	UID       int
-
-	Capabilities  int    // that are effective
-	CapEff        uint64 // which
-	Seccomp       int    // as in proc_pid_status(5): 0 none, 2 a filter
-	NoNewPrivs    bool
-	Writable      []string // of a list of sensitive files, those that this process may write
-	WritableCount int      // of all files in /proc/sys and /sys, as far as they were looked at
-	Cgroup        Cgroup
+func factsCommand(args []string, out io.Writer) error {
+	if len(args) > 0 {
+		return errors.New("takes no arguments")
+	}
+	return say(out, Look())
 }
 
-// A Kernel says which one it is. BootID is made by each kernel when it starts.
-type Kernel struct{ Release, Version, BootID string }
-
-// A Cgroup has the limits of the process's own control group (cgroup-v2.rst).
-type Cgroup struct{ PidsMax, MemoryMax, CPUMax string }
-
-const bootIDPath = "/proc/sys/kernel/random/boot_id"
-
-// Look gives what is seen here.
+// Look gathers the facts.
 func Look() Facts {
-	status := readStatus()
+	status := fields("/proc/self/status")
 	f := Facts{
-		Kernel: lookAtKernel(), CPUs: runtime.NumCPU(), CPUModel: valueOf("/proc/cpuinfo", "model name"), Hypervisor: hypervisor(), Memory: memTotal(),
-		ACPI: files("/sys/firmware/acpi/tables/*"), PCI: names("/sys/bus/pci/devices/*"), Virtio: virtio(), Disks: disks(), NICs: names("/sys/class/net/*"),
-		Processes: len(names("/proc/[0-9]*")), PID: os.Getpid(), UID: os.Getuid(),
-		NoNewPrivs: status["NoNewPrivs"] == "1", Writable: writable(), WritableCount: countWritable(), Cgroup: lookAtCgroup(),
+		Kernel:        kernel(),
+		CPUs:          countRange(content("/sys/devices/system/cpu/online")),
+		CPUsAllowed:   runtime.NumCPU(),
+		CPUModel:      fields("/proc/cpuinfo")["model name"],
+		Memory:        memory(),
+		ACPI:          files("/sys/firmware/acpi/tables"),
+		PCI:           pciFunctions(),
+		Virtio:        virtioDrivers(),
+		Serial:        uarts(),
+		Disks:         disks(),
+		NICs:          nics(),
+		Devices:       countDevices("/dev"),
+		PID:           os.Getpid(),
+		UID:           os.Getuid(),
+		Mounts:        mounts(content("/proc/self/mountinfo")),
+		CapEff:        capabilities(status["CapEff"]),
+		CapBnd:        capabilities(status["CapBnd"]),
+		Seccomp:       number(status["Seccomp"]),
+		NoNewPrivs:    status["NoNewPrivs"] == "1",
+		Cgroup:        cgroup(),
+		Writable:      writable(),
+		WritableCount: countWritable("/proc/sys", "/sys"),
+	}
+	if cpuid.CPU.Supports(cpuid.HYPERVISOR) {
+		f.Hypervisor = short(cpuid.CPU.HypervisorVendorString)
 	}
 	f.Hostname, _ = os.Hostname()
-	f.CapEff, _ = strconv.ParseUint(status["CapEff"], 16, 64)
-	for c := f.CapEff; c != 0; c &= c - 1 {
-		f.Capabilities++
-	}
-	f.Seccomp, _ = strconv.Atoi(status["Seccomp"])
+	f.Processes, f.ProcessNames = processes()
 	return f
 }
 
-func lookAtKernel() Kernel {
+func kernel() Kernel {
 	var u unix.Utsname
-	_ = unix.Uname(&u) // cannot fail
-	return Kernel{unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]), read(bootIDPath)}
+	if err := unix.Uname(&u); err != nil {
+		return Kernel{}
+	}
+	return Kernel{unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Version[:]), bootID()}
 }
 
-// hypervisor gives the vendor's twelve letters; empty on a processor that says it is none's.
-func hypervisor() string {
-	if !cpuid.CPU.Supports(cpuid.HYPERVISOR) {
+func bootID() string { return content("/proc/sys/kernel/random/boot_id") }
+
+// memory gives MemTotal, which /proc/meminfo has in KiB.
+func memory() uint64 {
+	text := strings.TrimSuffix(fields("/proc/meminfo")["MemTotal"], " kB")
+	n, _ := strconv.ParseUint(text, 10, 54)
+	return n << 10
+}
+
+// content gives what a file holds without space around it, and nothing for one that cannot be read.
+func content(name string) string {
+	f, err := os.Open(name)
+	if err != nil {
 		return ""
 	}
-	return strings.TrimRight(cpuid.CPU.HypervisorVendorString, "\x00")
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
-// read gives a small file without its end of line, or nothing.
-func read(path string) string {
-	text, _ := os.ReadFile(path)
-	return strings.TrimSpace(string(text))
-}
-
-// valueOf gives the value of the first line "key: value" of a file.
-func valueOf(path, key string) string {
-	text, _ := os.ReadFile(path)
-	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		if k, v, ok := strings.Cut(s.Text(), ":"); ok && strings.TrimSpace(k) == key {
-			return strings.TrimSpace(v)
+// fields reads a file of lines "name: value". Of a name that comes twice the first counts.
+func fields(name string) map[string]string {
+	all := make(map[string]string)
+	for line := range strings.Lines(content(name)) {
+		key, value, _ := strings.Cut(line, ":")
+		key = strings.TrimSpace(key)
+		if _, ok := all[key]; !ok {
+			all[key] = short(strings.TrimSpace(value))
 		}
 	}
-	return ""
+	return all
 }
 
-func memTotal() uint64 {
-	kb, _ := strconv.ParseUint(strings.TrimSuffix(valueOf("/proc/meminfo", "MemTotal"), " kB"), 10, 53)
-	return kb << 10
+func short(s string) string { return s[:min(len(s), maxString)] }
+
+func number(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
 }
 
-func readStatus() map[string]string {
-	values := make(map[string]string)
-	text, _ := os.ReadFile("/proc/self/status")
-	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		if k, v, ok := strings.Cut(s.Text(), ":"); ok {
-			values[k] = strings.TrimSpace(v)
-		}
-	}
-	return values
+// entries gives the names in a directory, sorted.
+func entries(dir string) []os.DirEntry {
+	all, _ := os.ReadDir(dir)
+	return all
 }
 
-// most bounds lists.
-const most = 256
-
-// names gives the last elements of what a pattern matches.
-func names(pattern string) []string {
-	found, _ := filepath.Glob(pattern) // patterns are ours
-	var list []string
-	for _, path := range found[:min(len(found), most)] {
-		list = append(list, filepath.Base(path))
-	}
-	return list
-}
-
-// files gives those that are no directories.
-func files(pattern string) []string {
-	var list []string
-	for _, name := range names(pattern) {
-		if info, err := os.Stat(filepath.Join(filepath.Dir(pattern), name)); err == nil && !info.IsDir() {
-			list = append(list, name)
+// listed gives what name makes of the entries of a directory, without the empty ones.
+func listed(dir string, name func(entry os.DirEntry) string) []string {
+	list := []string{}
+	for _, e := range entries(dir) {
+		if s := name(e); s != "" && len(list) < maxList {
+			list = append(list, short(s))
 		}
 	}
 	return list
 }
 
-// virtio gives the drivers of virtio devices.
-func virtio() []string {
-	var list []string
-	for _, name := range names("/sys/bus/virtio/devices/*") {
-		driver, err := os.Readlink(filepath.Join("/sys/bus/virtio/devices", name, "driver"))
-		if err != nil {
-			driver = "no driver"
+func files(dir string) []string {
+	return listed(dir, func(e os.DirEntry) string {
+		if e.IsDir() {
+			return ""
 		}
-		list = append(list, filepath.Base(driver))
-	}
-	return list
+		return e.Name()
+	})
 }
 
-// disks gives block devices that are not made by the kernel itself.
-func disks() []string {
-	var list []string
-	for _, name := range names("/sys/block/*") {
-		if strings.HasPrefix(name, "loop") || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "nbd") {
+// countRange counts the numbers of a list such as "0-3,5".
+func countRange(s string) (n int) {
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.Atoi(first)
+		b := a
+		if isRange && err == nil {
+			b, err = strconv.Atoi(last)
+		}
+		if err == nil && b >= a {
+			n += b - a + 1
+		}
+	}
+	return n
+}
+
+// processes counts those in /proc, and gives the names of the first few.
+func processes() (n int, names []string) {
+	const few = 8
+	names = []string{}
+	for _, e := range entries("/proc") {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
 		}
-		sectors, _ := strconv.ParseUint(read("/sys/block/"+name+"/size"), 10, 53)
-		list = append(list, name+" "+strconv.FormatUint(sectors>>11, 10)+" MiB")
-	}
-	return list
-}
-
-// lookAtCgroup reads the limits of the own control group, which in a cgroup namespace is the root of the mount.
-func lookAtCgroup() Cgroup {
-	const mount = "/sys/fs/cgroup"
-	dir := mount
-	for line := range strings.Lines(read("/proc/self/cgroup")) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			dir = filepath.Join(mount, filepath.Clean("/"+path))
+		n++
+		if len(names) < few {
+			names = append(names, content(filepath.Join("/proc", e.Name(), "comm")))
 		}
 	}
-	return Cgroup{read(dir + "/pids.max"), read(dir + "/memory.max"), read(dir + "/cpu.max")}
+	return n, names
 }

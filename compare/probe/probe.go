@@ -1,103 +1,99 @@
-// Package probe is the program that govmm compare runs in each place, in a virtual machine, in a container and on the host: it says what it sees there, or does a
-// piece of work. Each subcommand writes one line of JSON, of a type of this package; latecomers and errors go to standard error, with exit status 1.
+// Package probe is the small program that govmm compare runs in a virtual machine, in containers and on the host, to see what each of them is. It looks (facts, obstacles), works
+// (cpu, syscalls, disk, net, latency), and tries what a tenant should not be able to do to others (alloc, panic, bomb, exhaust, fill).
 //
-// What comes out of a place is not to be believed, so Decode bounds what it takes.
+// What it finds it writes as one line of JSON to standard output. The types of these lines are exported for the reader, who is to take them by Decode: what a guest prints is not to be
+// believed, not even its form.
 package probe
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
-// Name is the program's, by which it knows that it is the probe.
-const Name = "compareprobe"
+// A command does one thing. Its arguments are those behind its name; what it finds goes to out, as lines of JSON.
+type command func(args []string, out io.Writer) error
 
-// maxLine is how much of output Decode takes, in bytes.
-const maxLine = 1 << 20
+var commands = map[string]command{
+	"facts":    factsCommand,
+	"hello":    hello,
+	"sleep":    sleep,
+	"cpu":      cpu,
+	"syscalls": syscalls,
+	"disk":     disk,
+	"net":      fetchCommand,
+	"serve":    serveCommand,
+	"latency":  latency,
+	"alloc":    alloc,
 
-// IsProbe says whether this process was started as the probe, or is the init of an initramfs of package image.
-func IsProbe() bool {
-	return len(os.Args) > 0 && (filepath.Base(os.Args[0]) == Name || isInit())
+	"trace":     traceCommand,
+	"obstacles": obstaclesCommand,
+	"panic":     crash,
+	"bomb":      bomb,
+	"exhaust":   exhaust,
+	"fill":      fill,
 }
 
-// Main does what the command line says and ends the process.
+// Name is what the program is called in a root file system.
+const Name = "compareprobe"
+
+// IsProbe says whether this process was started as the probe: by its name, or as the init of package image's initramfs.
+func IsProbe() bool { return len(os.Args) > 0 && filepath.Base(os.Args[0]) == Name || isInit() }
+
+// Main runs the command that the program's arguments name. It ends the process, with status 1 for an error.
 func Main() {
 	if isInit() {
 		initMain()
 	}
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, Name+":", err)
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "compareprobe:", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// subcommands are what the program can do, with the arguments behind the name.
-var subcommands = map[string]func([]string) error{
-	"facts":     func([]string) error { return say(Look()) },
-	"sleep":     sleep,
-	"cpu":       hash,
-	"syscalls":  call,
-	"disk":      disk,
-	"net":       fetch,
-	"serve":     serve,
-	"alloc":     allocate,
-	"latency":   latency,
-	"obstacles": func([]string) error { return say(LookForObstacles()) },
-	"trace":     trace,
-	"panic":     harm(panicKernel),
-	"bomb":      harm(bomb),
-	"exhaust":   harm(exhaust),
-	"fill":      harm(fill),
-	"child":     child,
-}
-
-func run(args []string) error {
+func run(args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("what is to be done?")
+		return errors.New("no command; there are " + names())
 	}
-	do, ok := subcommands[args[0]]
+	do, ok := commands[args[0]]
 	if !ok {
-		return fmt.Errorf("%q: no such thing to do", args[0])
+		return fmt.Errorf("no command %q; there are %s", args[0], names())
 	}
-	return do(args[1:])
+	if err := do(args[1:], out); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	return nil
 }
 
-// flags makes a set of flags that leaves errors to the caller.
-func flags(name string) *flag.FlagSet {
-	f := flag.NewFlagSet(name, flag.ContinueOnError)
-	f.SetOutput(os.Stderr)
-	return f
+func names() string {
+	var all []string
+	for name := range commands {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
-// say writes a line.
-func say(v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
+// parse reads a command's flags, which define declares, and refuses arguments behind them.
+func parse(args []string, define func(*flag.FlagSet)) error {
+	f := flag.NewFlagSet("", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	define(f)
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	_, err = os.Stdout.Write(append(line, '\n'))
-	return err
+	if f.NArg() > 0 {
+		return fmt.Errorf("what is %q?", f.Arg(0))
+	}
+	return nil
 }
 
-// Decode reads the line that a subcommand has written, of a type of this package. Anything behind it is an error.
-func Decode[T any](line []byte) (T, error) {
-	var v T
-	if len(line) > maxLine {
-		return v, fmt.Errorf("the probe has said %d bytes", len(line))
-	}
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, fmt.Errorf("the probe has said no %T: %w", v, err)
-	}
-	if d.More() {
-		return v, errors.New("the probe has said more than one thing")
-	}
-	return v, nil
-}
+// say writes a line of JSON.
+func say(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }

@@ -1,4 +1,4 @@
-// Package image makes an initramfs of the probe alone, which any kernel boots that has a serial port.
+// Package image makes the probe alone a guest's user space, for kernels that govmm run cannot start: old ones, and stock ones, whose drivers are modules.
 package image
 
 import (
@@ -6,21 +6,22 @@ import (
 	"io/fs"
 
 	"govmm/bootimage/initramfs"
-	"govmm/compare/probe"
 )
 
-// Initramfs writes an archive with the program as the guest's init.
+// Initramfs writes an archive whose init is the program, which is to be compareprobe: it prints what it sees on the kernel's console and powers off.
+// probe.FromConsole reads that.
 func Initramfs(w io.Writer, program []byte) error {
 	a := initramfs.NewWriter(w)
-	for _, dir := range []string{"dev", "proc", "sys"} {
+	// An early kernel opens it before devtmpfs is there.
+	if err := a.Mknod("dev/console", fs.ModeDevice|fs.ModeCharDevice|0o600, 5, 1); err != nil {
+		return err
+	}
+	for _, dir := range []string{"proc", "sys"} {
 		if err := a.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := a.Mknod("dev/console", 0o600|fs.ModeDevice|fs.ModeCharDevice, 5, 1); err != nil {
-		return err
-	}
-	if err := a.WriteFile(probe.InitName[1:], 0o755, program); err != nil {
+	if err := a.WriteFile("init", 0o755, program); err != nil {
 		return err
 	}
 	return a.Close()
