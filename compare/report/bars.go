@@ -95,13 +95,7 @@ func (b barPlot) Plot(c draw.Canvas, p *plot.Plot) {
 // label writes on paper of its own, so that lines behind do not cross it.
 func label(c draw.Canvas, style draw.TextStyle, clr color.Color, x, y vg.Length, text string) {
 	style.Color = clr
-	for style.Width(text) > c.Max.X-x && len(text) > 4 {
-		r := []rune(text)
-		text = string(r[:len(r)*9/10]) + "…"
-		if len(r) < 4 {
-			break
-		}
-	}
+	text = within(text, style, c.Max.X-x)
 	w := style.Width(text)
 	c.FillPolygon(paper, []vg.Point{{X: x - 2, Y: y - 7}, {X: x + w + 2, Y: y - 7}, {X: x + w + 2, Y: y + 7}, {X: x - 2, Y: y + 7}})
 	c.FillText(style, vg.Point{X: x, Y: y}, text)

@@ -136,6 +136,7 @@ func FuzzReadJSON(f *testing.F) {
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"id":"m/1","unit":"bytes","cells":[{"subject":"a","figure":{"median":1e300}}]}]}]}`))
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"unit":"s","cells":[{"subject":"a","figure":{"samples":[1e-300,-1,0,1e14]}}]}]}]}`))
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"unit":"ratio","cells":[{"subject":"a","figure":{"median":9e14}}]}]}]}`))
+	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"title":"` + strings.Repeat("wide ", 100) + `","unit":"ratio","cells":[{"subject":"a","figure":{"median":1}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, err := ReadJSON(bytes.NewReader(text))
 		if err != nil {

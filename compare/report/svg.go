@@ -10,6 +10,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -74,13 +75,17 @@ func newPicture(title string) *picture {
 
 // explain adds a line to the legend, cut to the picture's width.
 func (p *picture) explain(label string, thumbs ...plot.Thumbnailer) {
-	const room = pictureWidth - 70
-	for p.legend.TextStyle.Width(label) > room {
-		short := []rune(strings.TrimSuffix(label, "…"))
-		label = string(short[:len(short)*9/10]) + "…"
-	}
-	p.legend.Add(label, thumbs...)
+	p.legend.Add(within(label, p.legend.TextStyle, pictureWidth-70), thumbs...)
 	p.lines++
+}
+
+// within cuts a text to a width. At least the sign that something is cut remains.
+func within(s string, style text.Style, width vg.Length) string {
+	s = shorten(s, 120) // more than any picture has room for
+	for n := len([]rune(s)) - 1; n > 0 && style.Width(s) > width; n-- {
+		s = shorten(s, n)
+	}
+	return s
 }
 
 // svg draws it.
