@@ -24,7 +24,7 @@ func hostileReport() *Report {
 			Rows: []Row{
 				{ID: hostile, Title: hostile, Cells: []Cell{{Subject: hostile, Text: hostile}}},
 				{ID: hostile, Title: hostile, Cells: []Cell{{Subject: hostile, Missing: hostile}}},
-				{ID: hostile, Title: hostile, Unit: Seconds, Cells: []Cell{{Subject: hostile, Figure: NewFigure([]float64{1, 2})}}},
+				{ID: "startup/" + hostile, Title: hostile, Unit: Seconds, Cells: []Cell{{Subject: hostile, Figure: NewFigure([]float64{1, 2})}}},
 				{ID: hostile, Title: hostile, Unit: RatioUnit, Cells: []Cell{{Subject: hostile, Figure: NewFigure([]float64{1})}}},
 				{ID: hostile + "/a/1", Title: hostile, Unit: Bytes, Cells: []Cell{{Subject: hostile, Figure: NewFigure([]float64{1})}}},
 				{ID: hostile + "/b/2", Title: hostile, Unit: Bytes, Cells: []Cell{{Subject: hostile, Figure: NewFigure([]float64{2})}}},
@@ -134,7 +134,7 @@ func FuzzReadJSON(f *testing.F) {
 	}
 	f.Add(b.Bytes())
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"id":"m/1","unit":"bytes","cells":[{"subject":"a","figure":{"median":1e300}}]}]}]}`))
-	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"unit":"s","cells":[{"subject":"a","figure":{"samples":[1e-300,-1,0,1e14]}}]}]}]}`))
+	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"id":"startup/a","unit":"s","cells":[{"subject":"a","figure":{"samples":[1e-300,-1,0,1e14]}}]}]}]}`))
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"unit":"ratio","cells":[{"subject":"a","figure":{"median":9e14}}]}]}]}`))
 	f.Add([]byte(`{"version":1,"subjects":[{"id":"a"}],"claims":[{"rows":[{"title":"` + strings.Repeat("wide ", 100) + `","unit":"ratio","cells":[{"subject":"a","figure":{"median":1}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {

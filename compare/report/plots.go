@@ -16,7 +16,7 @@ type Plot struct {
 	claim int // its place in the report
 }
 
-// Plots draws what r has figures for: the times of rows that are in seconds as distributions, the bytes of rows "NAME/N" against their N, and
+// Plots draws what r has figures for: the times of rows "startup/NAME" as distributions, the bytes of rows "NAME/N" against their N, and
 // rows of ratios as bars. The same report gives the same bytes. It fails if a picture cannot be drawn.
 func (r *Report) Plots() ([]Plot, error) {
 	var plots []Plot

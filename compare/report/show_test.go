@@ -170,13 +170,13 @@ func TestSmall(t *testing.T) {
 		"nothing":        {Report{}, 0},
 		"no rows":        {Report{Subjects: vm, Claims: []Claim{{Number: 1, Key: "a", Title: "a", Verdict: NotMeasured}}}, 0},
 		"no cells":       {Report{Subjects: vm, Claims: []Claim{{Rows: []Row{{Title: "a"}}}}}, 0},
-		"no subject":     {Report{Claims: []Claim{{Rows: []Row{row("a", Seconds, 1)}}}}, 0},
-		"one sample":     {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("a", Seconds, 1)}}}}, 1},
+		"no subject":     {Report{Claims: []Claim{{Rows: []Row{row("startup/a", Seconds, 1)}}}}, 0},
+		"one sample":     {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("startup/a", Seconds, 1)}}}}, 1},
 		"one instance":   {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("memory/1", Bytes, 1)}}}}, 1},
-		"equal samples":  {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("a", Seconds, 1, 1, 1)}}}}, 1},
-		"nothing at all": {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("a", Seconds, 0), row("b", RatioUnit, 0), row("memory/0", Bytes, 0)}}}}, 2},
-		"far apart":      {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("a", Seconds, 1e-11, 1e14), row("b", RatioUnit, 1e14)}}}}, 2},
-		"all kinds":      {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("a", Seconds, 1), row("b", RatioUnit, 1), row("memory/1", Bytes, 1)}}}}, 3},
+		"equal samples":  {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("startup/a", Seconds, 1, 1, 1)}}}}, 1},
+		"nothing at all": {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("startup/a", Seconds, 0), row("b", RatioUnit, 0), row("memory/0", Bytes, 0)}}}}, 2},
+		"far apart":      {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("startup/a", Seconds, 1e-11, 1e14), row("b", RatioUnit, 1e14)}}}}, 2},
+		"all kinds":      {Report{Subjects: vm, Claims: []Claim{{Key: "a", Rows: []Row{row("startup/a", Seconds, 1), row("b", RatioUnit, 1), row("memory/1", Bytes, 1)}}}}, 3},
 	} {
 		for format := range formats {
 			write(t, &c.report, format)
