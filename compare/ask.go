@@ -15,7 +15,7 @@ const probeName = probe.Name
 
 // probeJob is a job of the probe.
 func (c *comparison) probeJob(args ...string) job {
-	return job{root: c.probeRoot, args: append([]string{"/" + probeName}, args...), probe: true}
+	return job{root: c.probeRoot, args: append([]string{"/" + probeName}, args...), probe: true, limit: c.Timeout}
 }
 
 // ask runs the probe in a place and gives what it says.

@@ -29,10 +29,11 @@ type Options struct {
 	Probe   []byte   // the program cmd/compareprobe
 
 	Runtimes  []*oci.Runtime
-	Runs      int      // of each start-up; other figures take a part of them
-	Instances []int    // how many at a time for memory, ascending
-	Only      []string // keys of claims; all if empty
-	Missing   []string // what the caller has found missing, for the report
+	Runs      int           // of each start-up; other figures take a part of them
+	Instances []int         // how many at a time for memory, ascending
+	Only      []string      // keys of claims; all if empty
+	Timeout   time.Duration // of each command, to its end; 0 for two minutes
+	Missing   []string      // what the caller has found missing, for the report
 
 	// Progress is told in a few words what is being done. It may be nil.
 	Progress func(string)

@@ -149,6 +149,48 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestCommands has commands that do what a comparison must survive.
+func TestCommands(t *testing.T) {
+	fast(t)
+	for _, tt := range []struct {
+		command, runtime, want string
+	}{
+		{"hello", "hanging", "no end after"},
+		{"no-such-command", "", "no-such-command"},
+		{"fail", "", "exit status 3: the last words"},
+		{"flood", "", ""},
+		{"quiet", "", ""},
+		{"killed", "", "signal: killed"},
+		{"forever", "", "no end after"},
+	} {
+		o := options(t, "", tt.runtime, "startup")
+		o.Command, o.Runs, o.Timeout = []string{tt.command}, 1, 2*time.Second
+		for _, name := range []string{"fail", "flood", "quiet", "killed", "forever"} {
+			if err := os.Link(filepath.Join(o.Rootfs, "bin/hello"), filepath.Join(o.Rootfs, "bin", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(tt.command, err)
+		}
+		leftNothing(t)
+		for _, subject := range []string{"vm", "runtime-" + tt.runtime} {
+			if subject == "vm" && tt.runtime != "" {
+				continue
+			}
+			k := r.Claim("startup")
+			if len(k.Rows) == 0 {
+				t.Fatalf("%s: %+v", tt.command, k)
+			}
+			c, _ := k.Rows[0].Cell(subject)
+			if tt.want == "" && c.Figure == nil || tt.want != "" && !strings.Contains(c.Missing, tt.want) {
+				t.Errorf("%s in %s: %+v, want %q", tt.command, subject, c, tt.want)
+			}
+		}
+	}
+}
+
 // TestInterrupted ends comparisons at different times.
 func TestInterrupted(t *testing.T) {
 	fast(t)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 
 	"govmm/compare/probe"
 )
+
+var begun = time.Now()
 
 // The test binary plays all programs of a comparison, by the name under which it is started.
 func TestMain(m *testing.M) {
@@ -25,6 +28,20 @@ func TestMain(m *testing.M) {
 	switch name {
 	case "hello":
 		fmt.Println("hello")
+	case "fail":
+		fmt.Fprintln(os.Stderr, "the last words")
+		os.Exit(3)
+	case "flood":
+		for p := make([]byte, 1<<20); ; {
+			if _, err := os.Stdout.Write(p); err != nil || time.Since(begun) > 300*time.Millisecond {
+				return
+			}
+		}
+	case "quiet":
+	case "killed":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "forever":
+		time.Sleep(time.Hour)
 	case "govmm":
 		fakeGovmm(traits, os.Args[1:])
 	case "runtime":
@@ -63,12 +80,11 @@ func print(v any) {
 
 // become runs a command in place of this process.
 func become(args []string) {
-	c := exec.Command(args[0], args[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := c.Run(); err != nil {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
 		die(err)
 	}
-	os.Exit(0)
+	die(syscall.Exec(path, args, os.Environ()))
 }
 
 // value gives what follows a flag.
@@ -150,8 +166,8 @@ func fakeRuntime(traits string, args []string) {
 	case strings.Contains(traits, "broken"):
 		fmt.Fprintln(os.Stderr, "first line\nno such \x1b[1mfeature")
 		os.Exit(3)
-	case strings.Contains(traits, "silent"):
-		os.Exit(0)
+	case strings.Contains(traits, "hanging"):
+		time.Sleep(time.Hour)
 	}
 	text, err := os.ReadFile(filepath.Join(args[1], "config.json"))
 	if err != nil {

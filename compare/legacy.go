@@ -88,7 +88,7 @@ func (c *comparison) bootWithProbe(ctx context.Context, kernel string) (*probe.F
 	if err := c.writeInitramfs(archive); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	ctx, cancel := context.WithTimeout(ctx, defaultLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Govmm, "boot", "--memory", "512M", "--append", "quiet", kernel, archive)
 	bind(cmd)

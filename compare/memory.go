@@ -112,7 +112,7 @@ func (c *comparison) idle() job {
 			return c.probeJob("sleep")
 		}
 	}
-	return job{root: c.root, args: []string{"sh", "-c", "echo asleep; exec sleep 1000000"}}
+	return job{root: c.root, args: []string{"sh", "-c", "echo asleep; exec sleep 1000000"}, limit: c.Timeout}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"govmm/compare/report"
 )
@@ -33,9 +34,10 @@ type job struct {
 	disk     string // image that is the virtual machine's disk, or empty
 	scratch  string // directory of the host in which others have their file in place of a disk, or empty
 	network  bool
-	forward  string // "HOSTPORT-PORT": the virtual machine's port that is reachable on the host's loopback
-	probe    bool   // args is the probe's command line, which on the host needs no root directory of its own
-	coldFrom string // empty directory in place of the user's cache, for a first start
+	forward  string        // "HOSTPORT-PORT": the virtual machine's port that is reachable on the host's loopback
+	limit    time.Duration // to its end, and to its first output; 0 for defaultLimit
+	probe    bool          // args is the probe's command line, which on the host needs no root directory of its own
+	coldFrom string        // empty directory in place of the user's cache, for a first start
 }
 
 // How commands that ask for a disk find it.

@@ -13,11 +13,11 @@ import (
 
 // Limits of what a command may do.
 const (
-	runLimit    = 2 * time.Minute  // a job that has no other
-	deleteLimit = 20 * time.Second // removing a container
-	waitDelay   = 2 * time.Second  // from the end of a command to that of its output, which others may hold open
-	maxOutput   = 1 << 20          // of which more is counted and thrown away
-	maxErrors   = 16 << 10
+	defaultLimit = 2 * time.Minute  // to the end of a job
+	deleteLimit  = 20 * time.Second // removing a container
+	waitDelay    = 2 * time.Second  // from the end of a command to that of its output, which others may hold open
+	maxOutput    = 1 << 20          // of which more is counted and thrown away
+	maxErrors    = 16 << 10
 )
 
 // An outcome is what became of a command.
@@ -50,7 +50,10 @@ func (o *outcome) failure() error {
 
 // run runs a job in a place to its end. An error is one of ours, or of ctx; the command's is in the outcome.
 func run(ctx context.Context, p place, j job) (_ *outcome, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("%s: no end after %v", strings.Join(j.args, " "), runLimit))
+	if j.limit == 0 {
+		j.limit = defaultLimit
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, j.limit, fmt.Errorf("%s: no end after %v", strings.Join(j.args, " "), j.limit))
 	defer cancel()
 	s, err := start(ctx, p, j)
 	if err != nil {
@@ -62,6 +65,7 @@ func run(ctx context.Context, p place, j job) (_ *outcome, err error) {
 // A started is a command that runs.
 type started struct {
 	place  place
+	limit  time.Duration
 	cmd    *exec.Cmd
 	done   func() error
 	begun  time.Time
@@ -79,7 +83,10 @@ func start(ctx context.Context, p place, j job) (*started, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &started{place: p, cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newCapture(maxErrors), ended: make(chan struct{})}
+	if j.limit == 0 {
+		j.limit = defaultLimit
+	}
+	s := &started{place: p, limit: j.limit, cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newCapture(maxErrors), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	s.begun = time.Now()
 	if err := cmd.Start(); err != nil {
@@ -129,6 +136,8 @@ func (s *started) await(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("it has ended without output: %w", (&outcome{err: s.err, stderr: s.stderr.kept()}).failure())
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	case <-time.After(s.limit):
+		return nil, fmt.Errorf("no output after %v", s.limit)
 	}
 }
 

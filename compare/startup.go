@@ -23,7 +23,7 @@ func (c *comparison) startup(ctx context.Context, k *report.Claim) error {
 				continue
 			}
 			c.tell("startup: %s, run %d of %d", p.subject().Title, i, c.Runs)
-			t, err := c.first(ctx, p, job{root: c.root, args: c.Command})
+			t, err := c.first(ctx, p, job{root: c.root, args: c.Command, limit: c.Timeout})
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -114,5 +114,5 @@ func (c *comparison) coldStart(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(cache)
-	return c.first(ctx, c.vm, job{root: c.root, args: c.Command, coldFrom: cache})
+	return c.first(ctx, c.vm, job{root: c.root, args: c.Command, coldFrom: cache, limit: c.Timeout})
 }

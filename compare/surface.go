@@ -55,7 +55,7 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 
 // traceMonitor counts the monitor's own system calls while a virtual machine runs the command.
 func (c *comparison) traceMonitor(ctx context.Context) (probe.Trace, error) {
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	ctx, cancel := context.WithTimeout(ctx, defaultLimit)
 	defer cancel()
 	cmd, done, err := c.vm.prepare(ctx, job{root: c.root, args: c.Command})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type flags struct {
 	json       string
 	html       string
 	markdown   string
+	timeout    time.Duration
 	dryRun     bool
 }
 
@@ -49,6 +51,7 @@ func (f *flags) add(c *cobra.Command) {
 	s.StringVar(&f.json, "json", "", "write everything that was measured to `FILE`, - for standard output in place of the table")
 	s.StringVar(&f.html, "html", "", "write a page with plots to `FILE`")
 	s.StringVar(&f.markdown, "markdown", "", "write comparison.md and its pictures to `DIR`")
+	s.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give up a command after this `TIME`, and go on with the next")
 	s.BoolVar(&f.dryRun, "dry-run", false, "say what would run")
 	s.StringVar(&f.govmm, "govmm", "", "the govmm to measure, a `FILE` (default the one beside this program)")
 	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(compare.Keys(), cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there
@@ -58,6 +61,9 @@ func (f *flags) add(c *cobra.Command) {
 func (f *flags) check() error {
 	if f.runs < 1 || f.runs > mostRuns {
 		return fmt.Errorf("--runs %d: give a number from 1 to %d", f.runs, mostRuns)
+	}
+	if f.timeout <= 0 {
+		return fmt.Errorf("--timeout %v: give a time above zero", f.timeout)
 	}
 	slices.Sort(f.instances)
 	f.instances = slices.Compact(f.instances)

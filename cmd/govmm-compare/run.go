@@ -44,7 +44,7 @@ func (f *flags) run() error {
 
 // options finds what flags leave out. What cannot be found is told in the report, unless nothing could be measured without it.
 func (f *flags) options(ctx context.Context) (o compare.Options, err error) {
-	o = compare.Options{Rootfs: f.rootfs, Command: f.command, Kernel: f.kernel, Memory: f.memory, Runs: f.runs, Instances: f.instances, Only: f.only}
+	o = compare.Options{Rootfs: f.rootfs, Command: f.command, Kernel: f.kernel, Memory: f.memory, Runs: f.runs, Instances: f.instances, Only: f.only, Timeout: f.timeout}
 	if len(o.Command) == 0 {
 		o.Command = []string{"echo", "hello"}
 	}
