@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-nested fuzz lint generate bench compare clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-compare test-nested fuzz lint generate bench compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,11 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+
+test-compare: setup kernels kernel ## a virtual machine beside containers of runc and crun
+	$(NESTED) setup $(COMPARE_PACKAGES)
+	$(call in-nested,linux,compare/oci,.,,5m)
+	$(call in-nested,linux,cmd/govmm-compare,TestCompare TestInterrupted,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_GOVMM=$(CURDIR)/bin/govmm,10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves
 	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...
