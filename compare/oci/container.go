@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -26,15 +26,47 @@ var containers atomic.Int64
 
 // New makes a bundle in a new directory below dir. Nothing runs yet.
 func (r *Runtime) New(dir string, c Config) (*Container, error) {
-	id := fmt.Sprintf("govmm-compare-%d-%d", os.Getpid(), containers.Add(1))
-	made := &Container{runtime: r, id: id, dir: filepath.Join(dir, id), cgroup: "/" + id}
-	if err := os.MkdirAll(made.bundle(), 0o700); err != nil {
+	dir, err := place(dir)
+	if err != nil {
 		return nil, err
+	}
+	made, err := r.claim(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(made.bundle(), 0o700); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(made.dir))
 	}
 	if err := writeConfig(made.bundle(), c, made.cgroup); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(made.dir))
 	}
 	return made, nil
+}
+
+// place makes a directory if it is not there, and gives the name by which the kernel tells of it.
+func place(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+// claim finds an id that neither a directory nor a control group has, as one that had this process's number before may have left them.
+func (r *Runtime) claim(dir string) (*Container, error) {
+	for {
+		id := fmt.Sprintf("govmm-compare-%d-%d", os.Getpid(), containers.Add(1))
+		c := &Container{runtime: r, id: id, dir: filepath.Join(dir, id), cgroup: "/" + id}
+		if c.hasCgroup() {
+			continue
+		}
+		if err := os.Mkdir(c.dir, 0o700); !errors.Is(err, os.ErrExist) {
+			return c, err
+		}
+	}
 }
 
 func (c *Container) bundle() string { return filepath.Join(c.dir, "bundle") }
@@ -43,11 +75,12 @@ func (c *Container) state() string  { return filepath.Join(c.dir, "state") }
 // ID is the container's name.
 func (c *Container) ID() string { return c.id }
 
-// Command gives the command that runs the container and ends with it. The end of ctx, and that of this process, kills the runtime, which may leave
-// the container: Delete ends that too.
+// Command gives the command that runs the container and ends with it. It is to be started in the bundle's directory, by which Delete knows it. The end
+// of ctx, and that of this process, kills the runtime, which may leave the container: Delete ends that too.
 func (c *Container) Command(ctx context.Context) *exec.Cmd {
 	words := c.runtime.words(c)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Dir = c.bundle()
 	bind(cmd)
 	return cmd
 }
@@ -62,7 +95,7 @@ func (r *Runtime) words(c *Container) []string {
 		return words
 	}
 	words := []string{r.path, "--root", c.state(), "run"}
-	if rootIsInitramfs() {
+	if rootIsInitramfs() && slices.Contains(known, c.runtime.name) {
 		words = append(words, "--no-pivot") // pivot_root(2) refuses there
 	}
 	return append(words, "--bundle", c.bundle(), c.id)
@@ -75,70 +108,51 @@ const waitDelay = 2 * time.Second
 func bind(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = waitDelay
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = func() error {
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		if err == syscall.ESRCH {
+			return os.ErrProcessDone
+		}
+		return err
+	}
 }
 
-// deleteLimit is how long the runtime may take to delete a container.
-const deleteLimit = 10 * time.Second
+// deleteLimit is how long it may take to delete a container, and runtimeLimit how long its runtime's part in that.
+const deleteLimit = 30 * time.Second
 
-// Delete ends what runs in the container and removes all that was made for it, whatever state it is in. It may be called again.
+var runtimeLimit = 10 * time.Second // shorter in a test
+
+// Delete ends what runs in the container, and the runtime if it still runs, and removes all that was made for it, whatever state it is in. It may be called again.
 func (c *Container) Delete(ctx context.Context) error {
 	if _, err := os.Stat(c.dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, deleteLimit, fmt.Errorf("no end after %v", deleteLimit))
+	defer cancel()
 	kill := c.killAll(ctx)
-	if c.runtime.path != "" && c.known() {
+	if kill == nil && c.runtime.path != "" && c.known() {
 		// What it cannot do is done below.
-		_, _ = bounded(ctx, deleteLimit, c.runtime.path, "--root", c.state(), "delete", "--force", c.id)
+		_, _ = bounded(ctx, runtimeLimit, c.runtime.path, "--root", c.state(), "delete", "--force", c.id)
+		kill = c.killAll(ctx)
 	}
-	return errors.Join(kill, c.killAll(ctx), c.removeCgroups(ctx), unmountBelow(c.dir), os.RemoveAll(c.dir))
+	if kill != nil {
+		return kill // what is in use is not to be removed, and Delete may be called again
+	}
+	if err := errors.Join(c.removeCgroups(ctx), unmountBelow(c.dir)); err != nil {
+		return oneLine(err)
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// oneLine puts errors that were joined on one line.
+func oneLine(err error) error {
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // known says whether the runtime has heard of the container.
 func (c *Container) known() bool {
 	_, err := os.Stat(filepath.Join(c.state(), c.id))
 	return err == nil
-}
-
-// PIDs gives the processes in the container, by their numbers here; those of the runtime are not among them. An ordinary user's container has no control group,
-// so there are none.
-func (c *Container) PIDs() ([]int, error) {
-	var pids []int
-	for _, dir := range c.cgroupDirs() {
-		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil {
-			if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-				continue
-			}
-			return nil, err
-		}
-		for word := range strings.FieldsSeq(string(text)) {
-			pid, err := strconv.Atoi(word)
-			if err != nil {
-				return nil, err
-			}
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
-}
-
-// killAll kills the container's processes until there are none.
-func (c *Container) killAll(ctx context.Context) error {
-	for {
-		pids, err := c.PIDs()
-		if err != nil || len(pids) == 0 {
-			return err
-		}
-		for _, pid := range pids {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
-				return err
-			}
-		}
-		if err := wait(ctx); err != nil {
-			return fmt.Errorf("processes of container %s are not to be killed: %w", c.id, err)
-		}
-	}
 }
 
 // wait lets a moment pass.

@@ -53,6 +53,15 @@ func (c *Container) cgroupDirs() []string {
 	return append(dirs, filepath.Join(cgroupMount, "unified", c.cgroup))
 }
 
+func (c *Container) hasCgroup() bool {
+	for _, dir := range c.cgroupDirs() {
+		if _, err := os.Lstat(dir); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // removeCgroups removes the container's control groups, and those below.
 func (c *Container) removeCgroups(ctx context.Context) error {
 	var failed error
@@ -92,6 +101,9 @@ func removeCgroup(ctx context.Context, dir string) error {
 	return nil
 }
 
+// unescape gives names as they were before mountinfo changed what divides its fields.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
 // unmountBelow removes what is mounted below a directory, as a runtime without a mount namespace of its own may leave it.
 func unmountBelow(dir string) error {
 	text, err := os.ReadFile("/proc/self/mountinfo")
@@ -100,8 +112,8 @@ func unmountBelow(dir string) error {
 	}
 	var targets []string
 	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		if fields := strings.Fields(s.Text()); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
-			targets = append(targets, fields[4])
+		if fields := strings.Fields(s.Text()); len(fields) > 4 && strings.HasPrefix(unescape.Replace(fields[4]), dir+"/") {
+			targets = append(targets, unescape.Replace(fields[4]))
 		}
 	}
 	slices.Reverse(targets)

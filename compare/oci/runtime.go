@@ -46,7 +46,7 @@ func bare(err error) error {
 }
 
 // FromTemplate makes a runtime of a command line, in which {bundle} stands for the directory of the bundle and {id} for the container's name. Words are divided by
-// spaces; ' and " hold them together.
+// spaces; ' and " hold them together. It runs in the directory of the bundle.
 func FromTemplate(template string) (*Runtime, error) {
 	words, err := split(template)
 	if err != nil {
@@ -59,7 +59,9 @@ func FromTemplate(template string) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", template, bare(err))
 	}
-	words[0] = path
+	if words[0], err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
 	return &Runtime{name: filepath.Base(path), template: words}, nil
 }
 
