@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // listLimit is how long busybox may take to say what it can do.
@@ -38,47 +40,81 @@ func Make(ctx context.Context, cache string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	made, err := os.MkdirTemp(cache, "new-")
+	unlock, err := lock(cache)
 	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if complete(dir, data) { // another process was quicker
+		return dir, nil
+	}
+	made := filepath.Join(cache, "new")
+	if err := os.RemoveAll(made); err != nil { // of a process that was killed
 		return "", err
 	}
 	defer os.RemoveAll(made)
 	if err := fill(ctx, made, program, data); err != nil {
 		return "", err
 	}
-	return dir, replace(made, dir, data)
+	if err := os.RemoveAll(dir); err != nil { // a damaged one
+		return "", err
+	}
+	return dir, os.Rename(made, dir)
 }
 
-// replace puts what was made where it belongs. If another process has done so, that one's is as good.
-func replace(made, dir string, data []byte) error {
-	if _, err := os.Stat(dir); err == nil && !complete(dir, data) {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
+// lock keeps other processes, and other calls, from making anything in the cache.
+func lock(cache string) (unlock func(), err error) {
+	f, err := os.Open(cache)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			break
 		}
 	}
-	if err := os.Rename(made, dir); err != nil && !complete(dir, data) {
-		return err
+	if err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "flock", Path: cache, Err: err}
 	}
-	return nil
+	return func() { f.Close() }, nil
 }
+
+// usual is where Debian has busybox, also for those whose PATH does not lead there.
+const usual = "/bin/busybox"
+
+const remedy = "apt-get install busybox-static, or give --rootfs DIR|TAR"
 
 // findBusybox finds one that needs no libraries.
 func findBusybox() (string, error) {
-	path, err := exec.LookPath("busybox")
-	if err != nil {
-		return "", errors.New("no busybox for a root file system: apt-get install busybox-static, or give --rootfs DIR|TAR")
+	fault := errors.New("no busybox for a root file system: " + remedy)
+	for _, name := range []string{"busybox", usual} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		if err := static(path); err != nil {
+			fault = fmt.Errorf("%s: %w: %s", path, err, remedy)
+			continue
+		}
+		return path, nil
 	}
+	return "", fault
+}
+
+// static says what keeps a program from running without libraries.
+func static(path string) error {
 	f, err := elf.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return "", fmt.Errorf("%s needs libraries: apt-get install busybox-static, or give --rootfs DIR|TAR", path)
+			return errors.New("needs libraries")
 		}
 	}
-	return path, nil
+	return nil
 }
 
 // complete says whether a directory is whole: the last thing that is made is there, and the program is what it was.
@@ -100,11 +136,11 @@ func fill(ctx context.Context, dir, program string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s --list: %w", program, err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	for _, name := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"} {
+	for _, name := range []string{".", "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil { // whatever the umask
 			return err
 		}
 	}
