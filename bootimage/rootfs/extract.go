@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -19,12 +20,32 @@ func Extract(dir, source string, o Options) (Report, error) {
 		return Report{}, err
 	}
 	defer root.Close()
+	if err := checkEmpty(root); err != nil {
+		return Report{}, fmt.Errorf("%s: %w", dir, err)
+	}
 	d := &directory{root: root, owners: os.Geteuid() == 0}
 	r, err := readNamed(d, source, o)
 	if err != nil {
 		return r, err
 	}
 	return r, d.finish()
+}
+
+// checkEmpty holds that nothing is there already, of which the result would be a mixture.
+func checkEmpty(root *os.Root) error {
+	f, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	switch _, err := f.Readdirnames(1); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return errors.New("not empty")
+	default:
+		return cause(err)
+	}
 }
 
 // directory is the sink of Extract.

@@ -77,6 +77,28 @@ func TestExtractRefused(t *testing.T) {
 	}
 }
 
+func TestExtractSetuid(t *testing.T) {
+	su := file("su", "x")
+	su.Mode = 0o6755
+	dir, err := extract(t, makeTar(t, su, hardLink("sudo", "su")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "sudo")); err != nil || info.Mode() != fs.ModeSetuid|fs.ModeSetgid|0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestExtractNotEmpty(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "there"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Extract(dir, t.TempDir(), Options{}); err == nil || !strings.HasSuffix(err.Error(), "not empty") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestExtractDirectory(t *testing.T) {
 	source, to := populate(t), t.TempDir()
 	if _, err := Extract(to, source, Options{}); err != nil {
