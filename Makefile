@@ -109,6 +109,8 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
 	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
+	$(NESTED) setup runc crun busybox-static
+	$(call in-nested,linux,compare/oci,TestRunc TestCrun,,9m)
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
