@@ -71,7 +71,7 @@ shell: ## the same with an interactive shell in the guest
 check: build ## show what this host offers
 	bin/govmm check
 
-test: lint test-unit test-kvm test-linux test-kernel ## all tests
+test: lint test-unit test-kvm test-linux test-kernel test-compare ## all tests
 
 test-unit: setup ## tests that need no privileges and no KVM
 	$(GO) test ./...
@@ -109,15 +109,13 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
 	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m)
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
-	$(NESTED) setup runc crun busybox-static
-	$(call in-nested,linux,compare/oci,TestRunc TestCrun,,9m)
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
 
 test-compare: setup kernels kernel ## a virtual machine beside containers of runc and crun
 	$(NESTED) setup $(COMPARE_PACKAGES)
-	$(call in-nested,linux,compare/oci,.,,5m)
+	$(call in-nested,linux,compare/oci,TestRunc TestCrun,,9m)
 	$(call in-nested,linux,cmd/govmm-compare,TestCompare TestInterrupted,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_GOVMM=$(CURDIR)/bin/govmm,10m)
 
 test-nested: setup ## the nested test host and the guests' userland themselves

@@ -150,7 +150,10 @@ func (c *comparison) obstacles(ctx context.Context, k *report.Claim) {
 			case failed[id] != nil:
 				return missing(failed[id])
 			}
-			return report.Cell{Text: o.text(seen[id])}
+			if text := o.text(seen[id]); text != "" {
+				return report.Cell{Text: text}
+			}
+			return report.Cell{Text: "nothing"}
 		}))
 	}
 }

@@ -44,11 +44,8 @@ func tellConsole() error {
 	if err := say(&line, Look()); err != nil {
 		return err
 	}
-	// Twice, in case that a message comes nevertheless.
-	for range 2 {
-		if _, err := console.Write(line.Bytes()); err != nil {
-			return err
-		}
+	if _, err := console.Write(line.Bytes()); err != nil {
+		return err
 	}
 	return drain(console)
 }
