@@ -33,6 +33,8 @@ func (c *comparison) hardware(ctx context.Context, k *report.Claim) error {
 		c.factRow(ctx, "hardware/pci", "PCI devices", func(f *probe.Facts) string { return strconv.Itoa(len(f.PCI)) }),
 		c.factRow(ctx, "hardware/virtio", "virtio devices", func(f *probe.Facts) string { return list(f.Virtio) }),
 		c.factRow(ctx, "hardware/disks", "disks", func(f *probe.Facts) string { return list(f.Disks) }),
+		c.factRow(ctx, "hardware/serial", "serial ports", func(f *probe.Facts) string { return list(f.Serial) }),
+		c.factRow(ctx, "hardware/nodes", "nodes in /dev", func(f *probe.Facts) string { return strconv.Itoa(f.Devices) }),
 		c.factRow(ctx, "hardware/nics", "network interfaces", func(f *probe.Facts) string { return list(f.NICs) }),
 	}
 	err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
@@ -80,7 +82,8 @@ func (c *comparison) kernel(ctx context.Context, k *report.Claim) error {
 	k.Rows = []report.Row{
 		c.factRow(ctx, "kernel/release", "kernel", func(f *probe.Facts) string { return f.Kernel.Release }),
 		c.factRow(ctx, "kernel/bootid", "boot id", func(f *probe.Facts) string { return f.Kernel.BootID }),
-		c.factRow(ctx, "kernel/processes", "processes", func(f *probe.Facts) string { return strconv.Itoa(f.Processes) }),
+		c.factRow(ctx, "kernel/processes", "processes that are seen", func(f *probe.Facts) string { return strconv.Itoa(f.Processes) }),
+		c.factRow(ctx, "kernel/mounts", "mounts", func(f *probe.Facts) string { return strconv.Itoa(len(f.Mounts)) }),
 	}
 	err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
 		title := p.subject().Title

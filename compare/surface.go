@@ -3,7 +3,10 @@ package compare
 import (
 	"context"
 	"fmt"
+	"math/bits"
+	"os"
 	"strconv"
+	"strings"
 
 	"govmm/compare/probe"
 	"govmm/compare/report"
@@ -37,7 +40,9 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	k.Rows = append(k.Rows, cells,
 		c.factRow(ctx, "surface/capabilities", "capabilities", func(f *probe.Facts) string { return strconv.Itoa(len(f.CapEff)) }),
 		c.factRow(ctx, "surface/seccomp", "seccomp filter", func(f *probe.Facts) string { return map[int]string{0: "none", 1: "strict", 2: "yes"}[f.Seccomp] }),
-		c.factRow(ctx, "surface/writable", "kernel interfaces in /proc/sys and /sys that it may write", func(f *probe.Facts) string { return strconv.Itoa(f.WritableCount) }))
+		c.factRow(ctx, "surface/writable", "kernel interfaces in /proc/sys and /sys that it may write", func(f *probe.Facts) string { return strconv.Itoa(f.WritableCount) }),
+		c.factRow(ctx, "surface/sensitive", "of the sensitive ones", func(f *probe.Facts) string { return list(f.Writable) }))
+	k.Rows = append(k.Rows, c.monitorRow(ctx))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -51,6 +56,42 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	})
 	k.Finding = fmt.Sprintf("A container's system calls go to the host's kernel. Of a virtual machine the host's kernel sees the monitor: %d different calls in all its life, whatever the guest does.", monitor.Distinct)
 	return contradicted(k, err)
+}
+
+// monitorRow says what the process that runs a virtual machine may do to the host.
+func (c *comparison) monitorRow(ctx context.Context) report.Row {
+	cell := func() report.Cell {
+		s, err := start(ctx, c.vm, c.probeJob("sleep"))
+		if err != nil {
+			return missing(err)
+		}
+		defer s.stop()
+		if _, err := s.await(ctx); err != nil {
+			return missing(err)
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+		if err != nil {
+			return missing(err)
+		}
+		return report.Cell{Text: privileges(text)}
+	}()
+	cell.Subject = c.vm.subject().ID
+	return report.Row{ID: "surface/monitor", Title: "the monitor, on the host", Cells: []report.Cell{cell}}
+}
+
+// privileges tells of a process's by /proc/PID/status.
+func privileges(status []byte) string {
+	values := make(map[string]string)
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		values[key] = strings.TrimSpace(value)
+	}
+	caps, _ := strconv.ParseUint(values["CapEff"], 16, 64)
+	filter := "no seccomp filter"
+	if values["Seccomp"] == "2" {
+		filter = "a seccomp filter"
+	}
+	return fmt.Sprintf("%d capabilities, %s", bits.OnesCount64(caps), filter)
 }
 
 // traceMonitor counts the monitor's own system calls while a virtual machine runs the command.
