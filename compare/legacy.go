@@ -18,6 +18,9 @@ import (
 	"govmm/compare/report"
 )
 
+// bootLimit is how long a kernel of any kind may take from start to power-off.
+const bootLimit = 5 * time.Minute
+
 // legacy is claim 11.
 func (c *comparison) legacy(ctx context.Context, k *report.Claim) error {
 	if err := c.otherKernels(ctx, k, "legacy"); err != nil {
@@ -88,7 +91,7 @@ func (c *comparison) bootWithProbe(ctx context.Context, kernel string) (*probe.F
 	if err := c.writeInitramfs(archive); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, defaultLimit)
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Govmm, "boot", "--memory", "512M", "--append", "quiet", kernel, archive)
 	bind(cmd)
