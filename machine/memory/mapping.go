@@ -13,7 +13,7 @@ import (
 // MAP_NORESERVE keeps the RAM of idle guests from counting against the host's
 // overcommit limit (mmap(2)). Whether a touch costs 4 KiB or a transparent huge
 // page of 2 MiB, which takes more memory and fewer faults, is left to the host's
-// setting. KVM can map huge pages to the guest only where guest-physical and host
+// setting from smallBelow on. KVM can map huge pages to the guest only where guest-physical and host
 // addresses agree in their low 21 bits, and not every kernel places mappings so; a few
 // untouched pages more make it true here.
 func mapAnonymous(base, size uint64) (mapping, data []byte, err error) {
@@ -26,8 +26,25 @@ func mapAnonymous(base, size uint64) (mapping, data []byte, err error) {
 		return nil, nil, fmt.Errorf("memory: mapping %d bytes of guest RAM: %w", size, os.NewSyscallError("mmap", err))
 	}
 	skip := (base - address(mapping)) % hugePage
-	return mapping, mapping[skip:][:size:size], nil
+	data = mapping[skip:][:size:size]
+	if base < smallBelow {
+		smallPages(data[:min(size, smallBelow-base)])
+	}
+	smallPages(mapping[skip+size:]) // so that none reaches beyond the RAM
+	return mapping, data, nil
 }
+
+// smallPages has the host use no huge pages in p, which is page aligned. The error is that of a host without any.
+func smallPages(p []byte) {
+	if len(p) > 0 {
+		_ = unix.Madvise(p, unix.MADV_NOHUGEPAGE)
+	}
+}
+
+// smallBelow is the guest-physical address below which RAM has no huge pages, whatever the host's setting. There a small Linux guest takes
+// its first pages, of each kind of use (movable, reclaimable) from 2 MiB of their own, most of which stay untouched in a guest that does little. Linux
+// itself lies above 16 MiB, and so does what a guest uses that does much.
+const smallBelow = 16 << 20
 
 // hugePage is the size of x86's and arm64's smallest huge page.
 const hugePage = 2 << 20

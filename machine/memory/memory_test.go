@@ -392,3 +392,25 @@ func TestHugePageAlignment(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallPages holds that where a guest touches little here and there, that is all it costs, and that the end of the RAM costs nothing beyond it.
+func TestSmallPages(t *testing.T) {
+	const size = smallBelow + hugePage + 4096
+	m := newMemory(t, Range{0, size})
+	data := m.Regions()[0].Data
+	for off := 0; off < smallBelow; off += hugePage {
+		data[off] = 1
+	}
+	if got, err := m.Resident(); err != nil || got != smallBelow/hugePage*4096 {
+		t.Errorf("%d bytes are resident, error %v", got, err)
+	}
+	data[size-1] = 1
+	behind := m.mappings[0][address(data)-address(m.mappings[0])+size:]
+	vec := make([]byte, hugePage/4096)
+	if err := mincore(behind, vec); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.IndexByte(vec, 1) >= 0 {
+		t.Error("pages behind the RAM are resident")
+	}
+}
