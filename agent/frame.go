@@ -11,7 +11,7 @@ package agent
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"strconv"
 )
 
 // A Kind says what a frame carries.
@@ -52,6 +52,16 @@ func AppendFrame(buf []byte, kind Kind, payload []byte) []byte {
 
 var errFrame = errors.New("the agent's stream is broken")
 
+// A streamError says what is wrong with a stream. It takes no package fmt, which would be a tenth of the guest's init.
+type streamError string
+
+func (e streamError) Error() string { return errFrame.Error() + ": " + string(e) }
+func (e streamError) Unwrap() error { return errFrame }
+
+func frameError(kind Kind, size int) error {
+	return streamError("a frame of kind " + strconv.Itoa(int(kind)) + " with " + strconv.Itoa(size) + " bytes")
+}
+
 // A Decoder takes a stream in pieces of any size and gives its frames to Handle, one at a time, in order. The payload is valid until
 // Handle returns. An error of Handle, or of the stream, is what Write returns from then on.
 type Decoder struct {
@@ -86,7 +96,7 @@ func (d *Decoder) take(p []byte) (n int) {
 	size := int(binary.LittleEndian.Uint16(d.frame[2:]))
 	switch {
 	case size > MaxPayload || d.frame[1] != 0:
-		d.err = fmt.Errorf("%w: a frame of kind %d with %d bytes", errFrame, d.frame[0], size)
+		d.err = frameError(Kind(d.frame[0]), size)
 	case len(d.frame) == headerSize+size:
 		d.err = d.Handle(Kind(d.frame[0]), d.frame[headerSize:])
 		d.frame = d.frame[:0]

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -82,7 +82,7 @@ func (s *Session) handle(kind Kind, p []byte) error {
 	case kind == Ready && len(p) == 0:
 		select {
 		case <-s.ready:
-			return fmt.Errorf("%w: ready twice", errFrame)
+			return streamError("ready twice")
 		default:
 			close(s.ready)
 		}
@@ -100,12 +100,12 @@ func (s *Session) handle(kind Kind, p []byte) error {
 	case kind == Failure && len(p) > 1:
 		return s.end(int(p[0]), printable(p[1:]))
 	}
-	return fmt.Errorf("%w: a frame of kind %d with %d bytes", errFrame, kind, len(p))
+	return frameError(kind, len(p))
 }
 
 func (s *Session) taken(n int64) error {
 	if n > Window-s.left.Load() { // only Feed lowers it
-		return fmt.Errorf("%w: %d bytes of input were taken that were not sent", errFrame, n)
+		return streamError(strconv.FormatInt(n, 10) + " bytes of input were taken that were not sent")
 	}
 	s.left.Add(n)
 	select {

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"fmt"
 	"os"
 	"sync"
 
@@ -28,17 +27,17 @@ func openConsole() (*console, error) {
 	}
 	fd, err := unix.Open(agent.ConsoleDevice, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w (the kernel needs CONFIG_VIRTIO_CONSOLE=y)", agent.ConsoleDevice, err)
+		return nil, &contextError{agent.ConsoleDevice + " (the kernel needs CONFIG_VIRTIO_CONSOLE=y)", err}
 	}
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", agent.ConsoleDevice, err)
+		return nil, &contextError{agent.ConsoleDevice, err}
 	}
 	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
 	t.Cflag = t.Cflag&^unix.CSIZE&^unix.PARENB | unix.CS8
 	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
-		return nil, fmt.Errorf("%s: %w", agent.ConsoleDevice, err)
+		return nil, &contextError{agent.ConsoleDevice, err}
 	}
 	return &console{file: os.NewFile(uintptr(fd), agent.ConsoleDevice)}, nil
 }

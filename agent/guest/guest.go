@@ -5,9 +5,7 @@
 package guest
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -43,7 +41,7 @@ func Main() {
 func complain(err error) {
 	const kernError = "<3>"
 	if os.WriteFile("/dev/kmsg", []byte(kernError+Complaint+err.Error()+"\n"), 0) != nil {
-		fmt.Fprintln(os.Stderr, Complaint+err.Error())
+		_, _ = os.Stderr.WriteString(Complaint + err.Error() + "\n")
 	}
 }
 
@@ -67,9 +65,9 @@ func readSpec() (*agent.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := new(agent.Spec)
-	if err := json.Unmarshal(text, spec); err != nil {
-		return nil, fmt.Errorf("%s: %w", agent.SpecPath, err)
+	spec, err := agent.DecodeSpec(text)
+	if err != nil {
+		return nil, err
 	}
 	if len(spec.Args) == 0 {
 		return nil, errors.New("there is no command")

@@ -2,7 +2,7 @@ package guest
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +23,7 @@ func ifreq(name string, request uint, fill func(*unix.Ifreq) error) (*unix.Ifreq
 	}
 	defer unix.Close(fd)
 	if err := unix.IoctlIfreq(fd, request, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, &contextError{name, err}
 	}
 	return r, nil
 }
@@ -72,10 +72,10 @@ func addDefaultRoute(gateway netip.Addr) error {
 		return err
 	}
 	if n < unix.SizeofNlMsghdr+4 {
-		return fmt.Errorf("route by %v: no answer", gateway)
+		return &contextError{"route by " + gateway.String(), errors.New("no answer")}
 	}
 	if code := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); code != 0 {
-		return fmt.Errorf("route by %v: %w", gateway, unix.Errno(-code))
+		return &contextError{"route by " + gateway.String(), unix.Errno(-code)}
 	}
 	return nil
 }

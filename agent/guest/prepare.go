@@ -2,7 +2,6 @@ package guest
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,7 +35,7 @@ func mount(source, target, kind string, flags uintptr, data string) error {
 		return nil // is there already
 	}
 	if err != nil {
-		return fmt.Errorf("mounting %s: %w", target, err)
+		return &contextError{"mounting " + target, err}
 	}
 	return nil
 }
@@ -54,7 +53,7 @@ func prepare(spec *agent.Spec) error {
 	}
 	if spec.Hostname != "" {
 		if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
-			return fmt.Errorf("hostname: %w", err)
+			return &contextError{"hostname", err}
 		}
 	}
 	if err := setFlagsUp("lo"); err != nil && !errors.Is(err, unix.ENODEV) {

@@ -2,10 +2,10 @@ package guest
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -61,9 +61,9 @@ func connectTerminal(c *console, cmd *exec.Cmd, output *sync.WaitGroup) (*stream
 		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
+		return nil, &contextError{"terminal", err}
 	}
-	theirs, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	theirs, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,7 @@ package guest
 
 import (
 	"bufio"
-	"fmt"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -36,7 +36,7 @@ func (f userFiles) look(text string) (user, error) {
 	}
 	uid, err := strconv.ParseUint(name, 10, 32)
 	if err != nil {
-		return u, fmt.Errorf("user %q is not in the guest's /etc/passwd", name)
+		return u, errors.New("user " + strconv.Quote(name) + " is not in the guest's /etc/passwd")
 	}
 	u.uid = uint32(uid)
 	if !hasGroup {
@@ -47,7 +47,7 @@ func (f userFiles) look(text string) (user, error) {
 	}
 	gid, err := strconv.ParseUint(group, 10, 32)
 	if err != nil {
-		return u, fmt.Errorf("group %q is not in the guest's /etc/group", group)
+		return u, errors.New("group " + strconv.Quote(group) + " is not in the guest's /etc/group")
 	}
 	u.gid, u.groups = uint32(gid), nil
 	return u, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -106,7 +105,7 @@ func addAgent(w *initramfs.Writer, spec *agent.Spec) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(spec)
+	text, err := spec.Encode()
 	if err != nil {
 		return err
 	}
