@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"govmm/bootimage"
 	"govmm/devices"
 	"govmm/devices/eventfd"
 	"govmm/devices/pci"
@@ -34,7 +35,8 @@ type Machine struct {
 	closers    []func() error // run last to first by Close
 
 	first         bootState
-	selfUnpacking bool // the guest runs its kernel's decompressor first
+	initrd        []byte // the RAM that holds it
+	selfUnpacking bool   // the guest runs its kernel's decompressor first
 	vcpus         []*vcpu
 	vcpusDone     sync.WaitGroup
 	start         chan struct{} // closed when the vCPUs may run
@@ -77,7 +79,31 @@ func New(cfg Config) (_ *Machine, err error) {
 		return nil, loaded.err
 	}
 	m.first.entry, m.selfUnpacking = loaded.plan.Entry, loaded.plan.SelfUnpacking()
+	if m.initrd, err = m.initrdRAM(loaded.plan); err != nil {
+		return nil, err
+	}
 	return m, nil
+}
+
+// initrdRAM gives the RAM that the plan has the initrd in.
+func (m *Machine) initrdRAM(plan *bootimage.Plan) ([]byte, error) {
+	for _, s := range plan.Segments {
+		if s.Source == bootimage.FromInitrd {
+			return m.ram.WriteSlice(s.Addr, s.Size)
+		}
+	}
+	return nil, nil
+}
+
+// DiscardInitrd gives the host's memory behind the initrd back. It is for a guest that has unpacked it and uses that RAM for nothing else:
+// Linux with retain_initrd on its command line, which otherwise takes it for other things as soon as it is unpacked. After Close it does nothing.
+func (m *Machine) DiscardInitrd() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || len(m.initrd) == 0 {
+		return nil
+	}
+	return m.ram.Discard(m.initrd)
 }
 
 // setUp makes all of the machine that does not depend on the kernel.

@@ -171,6 +171,13 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		case <-ctx.Done():
 		}
 	}()
+	go func() {
+		select {
+		case <-session.Ready(): // by an init that lay in it
+			_ = m.DiscardInitrd()
+		case <-ctx.Done():
+		}
+	}()
 	go shed()
 	outcome, err := m.Run(ctx)
 	cause := context.Cause(ctx)
@@ -277,7 +284,7 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	}
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus, Cache: kernelCache(), Console: kernelSays,
-		Cmdline: "console=ttyS0 panic=-1 rdinit=/" + agent.InitPath,
+		Cmdline: "console=ttyS0 panic=-1 retain_initrd rdinit=/" + agent.InitPath,
 		Log:     slog.New(slog.NewTextHandler(logOutput(), &slog.HandlerOptions{Level: level})),
 	}
 	if !f.verbose {
@@ -300,10 +307,13 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 		return nil, nil, err
 	}
 	defer initrd.close()
-	if err := f.fits(uint64(len(initrd.data))); err != nil {
+	cfg.Initrd = initrd.bytes()
+	if err := f.fits(uint64(len(cfg.Initrd))); err != nil {
 		return nil, nil, err
 	}
-	cfg.Initrd, cfg.InitrdFile = initrd.data, initrd.file
+	// It has RAM of its own, which is for nothing else when it is unpacked: to take it for other things the kernel would fill it with a pattern.
+	page := uint64(os.Getpagesize())
+	cfg.Memory += (uint64(len(cfg.Initrd)) + page - 1) &^ (page - 1)
 	boot := bootFlags{kernel: f.kernel}
 	m, err := boot.newMachine(cfg)
 	return m, open.close, err

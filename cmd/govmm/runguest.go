@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -9,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"govmm/agent"
 	"govmm/agent/guest"
@@ -57,32 +54,31 @@ func guestAddresses(b backend) *agent.Network {
 // kernelNeeds is what a small kernel takes of memory, and a command at least.
 const kernelNeeds = 48 << 20
 
-// fits holds that there is memory for an archive of n bytes and for what is unpacked from it. Without, the kernel would panic.
+// fits holds that there is memory for what is unpacked from an archive of n bytes: it goes to a tmpfs, which takes half of all memory at most. Without, the
+// kernel would panic.
 func (f *runFlags) fits(n uint64) error {
 	if need := size(2*n + kernelNeeds); need > f.memory {
 		rounded := (need + 1<<20 - 1) &^ (1<<20 - 1)
-		return fmt.Errorf("--rootfs: %s needs more memory than %s while the guest unpacks it; give --memory %s", f.rootfs, &f.memory, &rounded)
+		return fmt.Errorf("--rootfs: %s needs more memory than %s; give --memory %s", f.rootfs, &f.memory, &rounded)
 	}
 	return nil
 }
 
-// initrd makes the guest's root file system in memory: a copy of the user's, an init, and what that is to do.
-func (f *runFlags) initrd() (*image, error) {
-	fd, err := unix.MemfdCreate("govmm-initrd", unix.MFD_CLOEXEC)
+// initrd makes the guest's root file system in memory: a copy of the user's, an init, and what that is to do. The caller closes it.
+func (f *runFlags) initrd() (*arena, error) {
+	a, err := newArena()
 	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	file := os.NewFile(uintptr(fd), "initrd")
-	if err := f.writeInitrd(file); err != nil {
-		file.Close()
 		return nil, err
 	}
-	return mapImage("initrd", file)
+	if err := f.writeInitrd(a); err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
 }
 
-func (f *runFlags) writeInitrd(file io.Writer) error {
-	buffered := bufio.NewWriterSize(file, 1<<20)
-	w := initramfs.NewWriter(buffered)
+func (f *runFlags) writeInitrd(archive io.Writer) error {
+	w := initramfs.NewWriter(archive)
 	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{})
 	if err != nil {
 		return fmt.Errorf("--rootfs: %w", err)
@@ -93,10 +89,7 @@ func (f *runFlags) writeInitrd(file io.Writer) error {
 	if err := addAgent(w, &f.spec); err != nil {
 		return err
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return buffered.Flush()
+	return w.Close()
 }
 
 // addAgent adds the init and the specification.
