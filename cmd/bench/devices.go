@@ -17,23 +17,22 @@ type trial struct {
 // A subject is what is measured of a trial.
 type subject struct{ name, title, kind string }
 
-// devices measures disks, networks, idle guests and the memory that comes back from them.
-func (b *bench) devices() error {
+// devices measures disks, networks, idle guests or the memory that comes back from them.
+func (b *bench) devices(part string) error {
 	lab, err := b.newLab()
 	if err != nil {
 		return err
 	}
 	defer lab.close()
-	for _, list := range [][]trial{lab.disks(), lab.networks(), lab.idles(), lab.frees()} {
-		for round := range b.report.Runs + 1 {
-			for _, t := range list {
-				b.try(t, round)
-			}
-		}
+	list := map[string]func() []trial{"disk": lab.disks, "network": lab.networks, "idle": lab.idles, "free": lab.frees}[part]()
+	for round := range b.report.Runs + 1 {
 		for _, t := range list {
-			for _, f := range t.figures {
-				f.close()
-			}
+			b.try(t, round)
+		}
+	}
+	for _, t := range list {
+		for _, f := range t.figures {
+			f.close()
 		}
 	}
 	return nil

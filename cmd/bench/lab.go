@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// A lab is what the guests of the part "devices" find on the host.
+// A lab is what the guests of the parts about devices find on the host.
 type lab struct {
 	*bench
 	initrd string

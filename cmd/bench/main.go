@@ -43,7 +43,7 @@ type options struct {
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot", "start", "exits", "memory", "devices"}
+var parts = []string{"boot", "start", "exits", "memory", "disk", "network", "idle", "free"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {
@@ -156,8 +156,8 @@ func measure(o *options, progress io.Writer) (*report, error) {
 			err = b.exits()
 		case "memory":
 			err = b.memory()
-		case "devices":
-			err = b.devices()
+		default:
+			err = b.devices(part)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)

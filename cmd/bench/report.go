@@ -39,12 +39,25 @@ func (r *report) keep(old *report) {
 			continue
 		}
 		for _, f := range old.Figures {
-			if part, _, _ := strings.Cut(f.ID, "/"); slices.Contains(k.Parts, part) {
+			if slices.Contains(k.Parts, partOf(f.ID)) {
 				r.Figures = append(r.Figures, f)
 			}
 		}
 		r.Kept = append(r.Kept, k)
 	}
+}
+
+// partOf gives the part that a figure belongs to.
+func partOf(id string) string {
+	part, rest, _ := strings.Cut(id, "/")
+	if part != "devices" {
+		return part
+	}
+	kind, _, _ := strings.Cut(rest, "/")
+	if kind == "tap" || kind == "user" {
+		return "network"
+	}
+	return kind
 }
 
 // has says whether the report has a part, measured or kept.

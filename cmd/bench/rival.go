@@ -10,7 +10,7 @@ type devices struct {
 	balloon bool   // with free page reporting
 }
 
-// A rival is a monitor as the part "devices" runs it.
+// A rival is a monitor as the parts about devices run it.
 type rival struct {
 	name  string // last element of IDs
 	title string
