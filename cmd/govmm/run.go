@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -171,14 +172,8 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		case <-ctx.Done():
 		}
 	}()
-	go func() {
-		select {
-		case <-session.Ready(): // by an init that lay in it
-			_ = m.DiscardInitrd()
-		case <-ctx.Done():
-		}
-	}()
 	go shed()
+	go giveBack(ctx, m, session)
 	outcome, err := m.Run(ctx)
 	cause := context.Cause(ctx)
 	end(nil)
@@ -195,6 +190,25 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		return 0, cause
 	}
 	return 0, fmt.Errorf("the guest ended (%v) before the command did; %s", outcome.Reason, kernelSays.last())
+}
+
+// settled is how long a command must have run for it to be worthwhile to give back what only the start needed of the heap.
+const settled = time.Second
+
+// giveBack gives memory back that is of no use once the command runs.
+func giveBack(ctx context.Context, m *machine.Machine, session *agent.Session) {
+	select {
+	case <-session.Ready(): // by an init that lay in the initrd
+		_ = m.DiscardInitrd()
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-time.After(settled):
+		debug.FreeOSMemory()
+		shed() // again, with what the start of the command and the collection have touched
+	case <-ctx.Done():
+	}
 }
 
 // errEnded is the cause with which the end of the command ends the run.
