@@ -33,7 +33,7 @@ type QueueConfig struct {
 
 // A Queue is the device's side of one split virtqueue (2.7).
 //
-// Next, Pop and Unpop are for one goroutine at a time. Push and PushAll are safe for
+// Next, Pop, More and Unpop are for one goroutine at a time. Push and PushAll are safe for
 // concurrent use, also with those, and in any order: requests may be served at
 // the same time and completed as they come.
 type Queue struct {
@@ -135,6 +135,12 @@ func (q *Queue) Pop() (*Chain, error) {
 	}
 	q.nextAvail++
 	return c, nil
+}
+
+// More reports whether Pop would return a chain. It is for the goroutine that takes chains.
+func (q *Queue) More() bool {
+	more, _ := q.look() // Pop returns the error
+	return more
 }
 
 // look reports whether a chain is available. It reads the driver's index only
