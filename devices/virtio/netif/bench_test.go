@@ -1,11 +1,14 @@
 package netif
 
-import "testing"
+import (
+	"sync"
+	"testing"
+)
 
 // BenchmarkTransmit is a frame of 1518 bytes without the network and the queue's goroutine.
 func BenchmarkTransmit(b *testing.B) {
 	rig, p := newBench(b, 64), &sink{}
-	tr := newTransmitter(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.queue)
+	tr := newTransmitter(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.queue, new(sync.Mutex))
 	rig.publish(64, false)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -19,7 +22,7 @@ func BenchmarkTransmit(b *testing.B) {
 func BenchmarkReceive(b *testing.B) {
 	rig, p := newBench(b, 64), &sink{frame: frame(0, 1514)}
 	const features = featureMergeable | featureGuestChecksum | featureGuestTSO4
-	r := newReceiver(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.session(features), guestOffloads(features))
+	r := newReceiver(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.session(features), guestOffloads(features), new(sync.Mutex))
 	rig.publish(64, true)
 	for i := range uint16(64) {
 		rig.ring.Publish(i)

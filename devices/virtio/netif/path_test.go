@@ -2,6 +2,8 @@ package netif
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 
 	"govmm/devices/eventfd"
@@ -45,6 +47,60 @@ func (b *bench) session(features uint64) *virtio.Session {
 	return &virtio.Session{Features: features, Queues: []*virtio.Queue{b.queue}, Memory: b.mem}
 }
 
+// A turnPair notes whether the transmitter kept the receiver waiting while it sent.
+type turnPair struct {
+	sink
+	turn *sync.Mutex
+	kept []bool
+}
+
+func (p *turnPair) Send([][]byte) error {
+	free := p.turn.TryLock()
+	if free {
+		p.turn.Unlock()
+	}
+	p.kept = append(p.kept, !free)
+	return nil
+}
+
+// TestTurns holds that the receiver waits for the end of a burst only if that is one of several frames of a stream.
+func TestTurns(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		frames int
+		size   uint32
+		kept   bool
+	}{
+		{"one", 1, large, false},
+		{"stream", 3, large, true},
+		{"acknowledgements", 3, 100, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, turn := newBench(t, 64), new(sync.Mutex)
+			p := &turnPair{turn: turn}
+			tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue, turn)
+			for i := range uint16(test.frames) {
+				b.ring.SetDesc(b.ring.Desc, i, virtiotest.Desc{Addr: b.mem.Base() + 1<<19, Len: test.size})
+				b.ring.Publish(i)
+			}
+			c, err := b.queue.Pop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tr.burst(c); err != nil {
+				t.Fatal(err)
+			}
+			want := slices.Repeat([]bool{test.kept}, test.frames)
+			if !slices.Equal(p.kept, want) {
+				t.Errorf("the receiver was kept waiting: %v, want %v", p.kept, want)
+			}
+			if !turn.TryLock() {
+				t.Error("the receiver waits after the burst")
+			}
+		})
+	}
+}
+
 // A sink is a Pair with the same frame again and again, which takes all that is sent.
 type sink struct {
 	frame []byte
@@ -78,7 +134,7 @@ func (b *bench) publish(n int, write bool) {
 
 func TestTransmitDoesNotAllocate(t *testing.T) {
 	b, p := newBench(t, 64), &sink{}
-	tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue)
+	tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue, new(sync.Mutex))
 	b.publish(64, false)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -110,7 +166,7 @@ func TestReceiveDoesNotAllocate(t *testing.T) {
 			if features == 0 {
 				p.frame = p.frame[:1500]
 			}
-			r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(features), guestOffloads(features))
+			r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(features), guestOffloads(features), new(sync.Mutex))
 			b.publish(64, true)
 			ctx, cancel := context.WithCancel(t.Context())
 			next := uint16(0)
@@ -144,7 +200,7 @@ func FuzzTransmit(f *testing.F) {
 	f.Add([]byte{60, 0, 12, 1, 0, 1, 255, 255, 90, 30, 17, 0})
 	f.Fuzz(func(t *testing.T, input []byte) {
 		b, p := newBench(t, 64), &bounded{t: t}
-		tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue)
+		tr := newTransmitter(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.queue, new(sync.Mutex))
 		want := 0
 		for n := 0; len(input) >= 3 && n < 20; n++ {
 			size, seg := int(input[0])|int(input[1])<<8, 2*int(input[2])+1
@@ -213,7 +269,7 @@ func FuzzReceive(f *testing.F) {
 			features |= featureGuestChecksum | featureGuestTSO4
 		}
 		b, p := newBench(t, 64), &sink{}
-		r := newReceiver(newDevice(t, Config{Backend: newWire(everything), QueueSize: 64}), 0, p, b.session(features), guestOffloads(features))
+		r := newReceiver(newDevice(t, Config{Backend: newWire(everything), QueueSize: 64}), 0, p, b.session(features), guestOffloads(features), new(sync.Mutex))
 		for i, n := range buffers[:min(len(buffers), 40)] {
 			b.ring.AddIndirect(cut(b.mem.Base()+1<<19, 10*int(n)+1, 100+i, true)...)
 		}

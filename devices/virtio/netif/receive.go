@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"govmm/devices/virtio"
 )
@@ -26,21 +27,23 @@ type receiver struct {
 	index    int
 	pair     Pair
 	queue    *virtio.Queue
-	merge    bool // VIRTIO_NET_F_MRG_RXBUF
-	checksum bool // VIRTIO_NET_F_GUEST_CSUM
-	need     int  // the length of the largest frame with its header
+	turn     *sync.Mutex // the transmitter's
+	merge    bool        // VIRTIO_NET_F_MRG_RXBUF
+	checksum bool        // VIRTIO_NET_F_GUEST_CSUM
+	need     int         // the length of the largest frame with its header
 
 	held    held
 	written []uint32 // for PushAll
 	spare   [][]byte // one segment for a frame that has no room yet; made when first needed
 }
 
-func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offloads) *receiver {
+func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offloads, turn *sync.Mutex) *receiver {
 	r := &receiver{
 		device:   d,
 		index:    index,
 		pair:     p,
 		queue:    s.Queues[receiveQueue(index)],
+		turn:     turn,
 		merge:    s.Features&featureMergeable != 0,
 		checksum: s.Features&featureGuestChecksum != 0,
 		need:     HeaderSize + MaxFrame,
@@ -73,6 +76,7 @@ func (r *receiver) run(ctx context.Context) error {
 func (r *receiver) noFrame(ctx context.Context, err error) error {
 	if errors.Is(err, ErrNoFrame) {
 		err = r.pair.Wait(ctx)
+		r.awaitTurn()
 	}
 	if err != nil && ctx.Err() == nil {
 		// The guest cannot help it, and to try again would be to try without end.
@@ -80,6 +84,14 @@ func (r *receiver) noFrame(ctx context.Context, err error) error {
 		<-ctx.Done()
 	}
 	return ctx.Err()
+}
+
+// awaitTurn waits for the end of the transmitter's burst, if there is one. What the guest sends to this host is answered at once: frame by
+// frame, the answers would interrupt the guest for each, and the transmitter with it where processors are short. So those to a burst go
+// together. What comes next does not wait again before the network was empty, so both directions go on when both are busy.
+func (r *receiver) awaitTurn() {
+	r.turn.Lock()
+	defer r.turn.Unlock()
 }
 
 // gather holds buffers until they have room for n bytes, or there are no more. It waits for the first

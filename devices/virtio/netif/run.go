@@ -88,8 +88,9 @@ func (r *run) start(ctx context.Context) error {
 	ctx, r.cancel = context.WithCancel(ctx)
 	for i := range set.pairs {
 		p := d.backend.Pair(i)
-		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)])
-		v := newReceiver(d, i, p, r.session, set.offloads)
+		turn := new(sync.Mutex)
+		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)], turn)
+		v := newReceiver(d, i, p, r.session, set.offloads, turn)
 		r.serve(ctx, t.run)
 		r.serve(ctx, v.run)
 	}

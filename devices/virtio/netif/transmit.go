@@ -2,6 +2,7 @@ package netif
 
 import (
 	"context"
+	"sync"
 
 	"govmm/devices/virtio"
 )
@@ -11,6 +12,9 @@ const (
 
 	// batch is how many frames are sent before the driver hears of them.
 	batch = 32
+
+	// large is the length of frames that belong to a stream from the guest: segments, and no acknowledgements.
+	large = 4096
 )
 
 // A transmitter takes frames from a transmit queue (5.1.6.2) to the backend.
@@ -19,12 +23,13 @@ type transmitter struct {
 	index  int
 	pair   Pair
 	queue  *virtio.Queue
+	turn   *sync.Mutex     // is held during a burst of large frames
 	done   []*virtio.Chain // sent, not pushed
 	none   [batch]uint32   // the lengths of what the device wrote to them
 }
 
-func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue) *transmitter {
-	return &transmitter{device: d, index: index, pair: p, queue: q, done: make([]*virtio.Chain, 0, batch)}
+func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue, turn *sync.Mutex) *transmitter {
+	return &transmitter{device: d, index: index, pair: p, queue: q, turn: turn, done: make([]*virtio.Chain, 0, batch)}
 }
 
 func (t *transmitter) run(ctx context.Context) error {
@@ -40,8 +45,13 @@ func (t *transmitter) run(ctx context.Context) error {
 	}
 }
 
-// burst sends c and those behind it, up to batch in all, and pushes them together.
+// burst sends c and those behind it, up to batch in all, and pushes them together. If it is a stream's and has others behind it already, the
+// receiver waits for the end. What is sent alone, as a question is, gets its answer at once, and acknowledgements do not delay what they are for.
 func (t *transmitter) burst(c *virtio.Chain) error {
+	if c.ReadableLen() >= large && t.queue.More() {
+		t.turn.Lock()
+		defer t.turn.Unlock()
+	}
 	var err error
 	for c != nil {
 		t.send(c.Readable())
