@@ -65,7 +65,7 @@ func allClaims() []claim {
 			"Making the root file system, fetching images and a daemon's part are in none of the figures.", (*comparison).startup},
 		{7, "memory", "VMs cost more memory; containers give higher density",
 			"N idle instances are started; the proportional set sizes (PSS) of all their processes are added up, in which a page that several have counts once. The slope of the line through them is the cost of one more.",
-			"Memory of the host's kernel for either is not in PSS. A runtime that stays in the foreground is shown in a row of its own, for others replace it by a small one.", (*comparison).memory},
+			"Memory of the host's kernel for either is not in PSS, nor are pages of files that nobody has mapped.", (*comparison).memory},
 		{8, "duplicates", "Many small identical VMs duplicate the operating system",
 			"From the same instances: what one more costs beside what the first one does. What they share is the kernel's unpacked image and the monitor.",
 			"Clones of a snapshot, which would share their memory, are not there yet.", (*comparison).duplicates},

@@ -18,40 +18,55 @@ const slopeRow = "memory/slope"
 
 // memory is claim 7.
 func (c *comparison) memory(ctx context.Context, k *report.Claim) error {
-	totals := make(map[string]map[int]float64)
-	failed := make(map[string]error)
+	grown := make(map[string]growth)
 	for _, p := range c.places {
-		id := p.subject().ID
-		totals[id], failed[id] = c.grow(ctx, p)
+		grown[p.subject().ID] = c.grow(ctx, p)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
 	for _, n := range c.Instances {
-		k.Rows = append(k.Rows, c.row(fmt.Sprintf("memory/%d", n), fmt.Sprintf("%d idle instances", n), report.Bytes, func(p place) report.Cell {
-			id := p.subject().ID
-			if total, ok := totals[id][n]; ok {
+		title := fmt.Sprintf("%d idle instances", n)
+		if n == 1 {
+			title = "an idle instance"
+		}
+		k.Rows = append(k.Rows, c.row(fmt.Sprintf("memory/%d", n), title, report.Bytes, func(p place) report.Cell {
+			g := grown[p.subject().ID]
+			if total, ok := g.totals[n]; ok {
 				return figure([]float64{total})
 			}
-			return missing(orNothing(failed[id]))
+			return missing(g.reason())
 		}))
 	}
-	slopes := c.row(slopeRow, "one more instance", report.Bytes, func(p place) report.Cell {
-		id := p.subject().ID
-		if len(totals[id]) < 2 {
-			return missing(orNothing(failed[id]))
-		}
-		return figure([]float64{slope(totals[id])})
-	})
-	k.Rows = append(k.Rows, slopes)
+	slopes := c.row(slopeRow, "one more instance", report.Bytes, func(p place) report.Cell { return grown[p.subject().ID].slope(growth.own) })
+	k.Rows = append(k.Rows, slopes,
+		c.row("memory/with-runtime", "the same with what started it, if that stays", report.Bytes, func(p place) report.Cell { return grown[p.subject().ID].slope(growth.all) }))
 	return c.judgeMemory(k, &slopes)
 }
 
-func orNothing(err error) error {
-	if err == nil {
+// A growth is the memory of instances in a place, by their number.
+type growth struct {
+	totals  map[int]float64
+	started map[int]float64 // with the processes that started them and stay, as a runtime in the foreground
+	err     error
+}
+
+func (g growth) own() map[int]float64 { return g.totals }
+func (g growth) all() map[int]float64 { return g.started }
+
+// slope gives the cost of one more.
+func (g growth) slope(of func(growth) map[int]float64) report.Cell {
+	if len(of(g)) < 2 {
+		return missing(g.reason())
+	}
+	return figure([]float64{slope(of(g))})
+}
+
+func (g growth) reason() error {
+	if g.err == nil {
 		return errors.New("needs two numbers of instances")
 	}
-	return err
+	return g.err
 }
 
 func (c *comparison) judgeMemory(k *report.Claim, slopes *report.Row) error {
@@ -59,13 +74,13 @@ func (c *comparison) judgeMemory(k *report.Claim, slopes *report.Row) error {
 	if own.Figure == nil {
 		return fmt.Errorf("virtual machine: %s", own.Missing)
 	}
-	k.Finding = fmt.Sprintf("One more virtual machine costs %.1f MiB", own.Figure.Median/(1<<20))
+	k.Finding = "One more virtual machine costs " + report.Bytes.Format(own.Figure.Median)
 	for _, p := range c.places[2:] {
 		cell, _ := slopes.Cell(p.subject().ID)
 		if cell.Figure == nil {
 			continue
 		}
-		k.Finding += fmt.Sprintf(", one more %s %.1f MiB", p.subject().Title, cell.Figure.Median/(1<<20))
+		k.Finding += fmt.Sprintf(", one more %s %s", p.subject().Title, report.Bytes.Format(cell.Figure.Median))
 		check(k, own.Figure.Median > cell.Figure.Median, "one more virtual machine costs more memory than one more %s", p.subject().Title)
 	}
 	k.Finding += "."
@@ -73,36 +88,60 @@ func (c *comparison) judgeMemory(k *report.Claim, slopes *report.Row) error {
 }
 
 // grow starts instances in a place until there are as many as the largest number wanted, and measures at each number.
-func (c *comparison) grow(ctx context.Context, p place) (totals map[int]float64, err error) {
-	totals = make(map[int]float64)
+func (c *comparison) grow(ctx context.Context, p place) growth {
+	g := growth{totals: make(map[int]float64), started: make(map[int]float64)}
 	var running []*started
-	defer func() {
-		for _, s := range running {
-			err = errors.Join(err, s.stop())
+	g.err = func() error {
+		for n := 1; n <= slices.Max(c.Instances); n++ {
+			c.tell("memory: %s, run %d", p.subject().Title, n)
+			s, err := start(ctx, p, c.idle())
+			if err != nil {
+				return err
+			}
+			running = append(running, s)
+			if _, err := s.await(ctx); err != nil {
+				return err
+			}
+			if !slices.Contains(c.Instances, n) {
+				continue
+			}
+			if err := pause(ctx, settleTime); err != nil {
+				return err
+			}
+			if err := g.measure(n, running); err != nil {
+				return err
+			}
 		}
+		return nil
 	}()
-	for n := 1; n <= slices.Max(c.Instances); n++ {
-		c.tell("memory: %s %d", p.subject().Title, n)
-		s, err := start(ctx, p, c.idle())
-		if err != nil {
-			return totals, err
-		}
-		running = append(running, s)
-		if _, err := s.await(ctx); err != nil {
-			return totals, err
-		}
-		if !slices.Contains(c.Instances, n) {
-			continue
-		}
-		if err := pause(ctx, settleTime); err != nil {
-			return totals, err
-		}
-		if totals[n], err = memoryOfAll(running); err != nil {
-			delete(totals, n)
-			return totals, err
-		}
+	for _, s := range running {
+		g.err = errors.Join(g.err, s.stop())
 	}
-	return totals, nil
+	return g
+}
+
+// measure takes the memory of n instances.
+func (g growth) measure(n int, running []*started) error {
+	var own, all []int
+	for _, s := range running {
+		pids, err := s.place.pids(s.cmd)
+		if err != nil {
+			return err
+		}
+		relatives, err := family(s.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		own, all = append(own, pids...), append(append(all, pids...), relatives...)
+	}
+	slices.Sort(all)
+	total, err := memoryOf(own)
+	if err != nil {
+		return err
+	}
+	withAll, err := memoryOf(slices.Compact(all))
+	g.totals[n], g.started[n] = total, withAll
+	return err
 }
 
 // idle is a job that says something and then sleeps: the root file system's own sleep, or else the probe's.
@@ -122,18 +161,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-func memoryOfAll(running []*started) (float64, error) {
-	var all []int
-	for _, s := range running {
-		pids, err := s.place.pids(s.cmd)
-		if err != nil {
-			return 0, err
-		}
-		all = append(all, pids...)
-	}
-	return memoryOf(all)
 }
 
 // slope fits a line by least squares.

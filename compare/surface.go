@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,11 @@ import (
 func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	reached := make(map[string]probe.Trace)
 	k.Rows = append(k.Rows, c.row("surface/calls", "different system calls of the command, to the kernel of the place", report.Count, func(p place) report.Cell {
-		t, err := ask[probe.Trace](ctx, p, c.probeJob(append([]string{"trace", "--"}, c.Command...)...))
+		command, err := c.tracedCommand(p)
+		if err != nil {
+			return missing(err)
+		}
+		t, err := ask[probe.Trace](ctx, p, c.probeJob(append([]string{"trace", "--"}, command...)...))
 		if err != nil {
 			return missing(err)
 		}
@@ -56,6 +61,18 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	})
 	k.Finding = fmt.Sprintf("A container's system calls go to the host's kernel. Of a virtual machine the host's kernel sees the monitor: %d different calls in all its life, whatever the guest does.", monitor.Distinct)
 	return contradicted(k, err)
+}
+
+// tracedCommand gives the command as the probe finds it: on the host, where it has no root directory of its own, by the whole path.
+func (c *comparison) tracedCommand(p place) ([]string, error) {
+	if p.subject().Kind != report.KindHost {
+		return c.Command, nil
+	}
+	path, err := lookIn(c.root, c.Command[0])
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{filepath.Join(c.root, path)}, c.Command[1:]...), nil
 }
 
 // monitorRow says what the process that runs a virtual machine may do to the host.
