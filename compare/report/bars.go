@@ -20,6 +20,9 @@ type bar struct {
 const (
 	barLine  = 17 // height of a bar and its space
 	mostBars = 100
+
+	// longestBar is the ratio at which bars end, so that one that is very long leaves the others something. Their labels say what they are.
+	longestBar = 10
 )
 
 // ratios gives the bars of a claim, and how many lines they take.
@@ -57,11 +60,15 @@ func drawRatios(c *Claim, subjects []Subject) (*picture, error) {
 	p.plot.HideY()
 	p.plot.Y.Min, p.plot.Y.Max = -lines-0.2, 0.2
 	most := 1.2
-	for _, b := range bars {
-		most = max(most, b.Value)
-	}
 	x := &p.plot.X
 	x.Label.Text = "times the host's (1x: as the host; more is slower)"
+	for i := range bars {
+		if bars[i].Value > longestBar {
+			bars[i].Value = longestBar
+			x.Label.Text = "times the host's (1x: as the host; more is slower; bars end at 10x)"
+		}
+		most = max(most, bars[i].Value)
+	}
 	// Behind the longest bar is room for its label.
 	x.Min, x.Max = 0, most*1.5
 	x.Tick.Marker = unitTicks(RatioUnit)
