@@ -152,12 +152,19 @@ bench: kernels kernel bin/bench.cpio ## measure what govmm costs beside C and QE
 	$(GO) build -o bin/ ./cmd/bench
 	$(NESTED) --virtual-time=auto --share docs --timeout 2h -- bin/bench -out docs -kernels $(CACHE)/kernels $(BENCH) </dev/null
 
-# Programs and files lie in memory there, so that none is measured reading the host's files.
+# Programs and files lie in memory there, so that none is measured reading the host's files. What counts instructions instead of time is a page of its own.
 COMPARE ?=
 compare: kernels kernel ## put a virtual machine beside containers of runc and crun, and write docs/comparison.md (COMPARE="--only startup" for less)
 	$(NESTED) setup $(COMPARE_PACKAGES)
-	$(NESTED) --share docs --timeout 1h -- sh -c 'mkdir /run/compare && cp bin/govmm bin/govmm-compare $$(command -v runc crun) $$($(NESTED) kernel tiny) /run/compare && \
-		TMPDIR=/run/compare PATH=/run/compare:$$PATH GOVMM_KERNEL=$$(echo /run/compare/vmlinuz-*) govmm-compare --markdown docs $(COMPARE)' </dev/null
+	$(call compare-in,,docs,$(COMPARE))
+	$(call compare-in,--virtual-time,docs/comparison/virtual-time,--only startup --runs 5)
+
+define compare-in
+	mkdir -p $(2)
+	files="bin/govmm bin/govmm-compare $$(PATH=$$PATH:/usr/sbin; command -v runc; command -v crun) $$($(NESTED) kernel tiny)" && \
+	$(NESTED) $(1) --share $(2) --timeout 1h -- sh -c 'mkdir /run/compare && cp '"$$(echo $$files)"' /run/compare && \
+		export TMPDIR=/run/compare PATH=/run/compare:$$PATH GOVMM_KERNEL=$$(echo /run/compare/vmlinuz-*) && exec govmm-compare --markdown $(2) $(3)' </dev/null
+endef
 
 clean: ## remove bin/; the cache of kernels and userlands stays
 	rm -rf bin cmd/govmm/guestinit cmd/govmm-compare/compareprobe

@@ -44,7 +44,7 @@ func (f *flags) add(c *cobra.Command) {
 	s.StringVar(&f.runtimeCmd, "runtime-cmd", "", "a runtime with another command line, `TEMPLATE` with {bundle} and {id} in it")
 	s.StringVarP(&f.kernel, "kernel", "k", "", "kernel `FILE` of the virtual machines (default $GOVMM_KERNEL, or the one that make kernel has built)")
 	s.StringSliceVar(&f.others, "other-kernel", nil, "other kernels' `FILE`s to boot, several with commas (default those in /boot and those that make kernels has fetched)")
-	s.StringVarP(&f.memory, "memory", "m", "128M", "memory of a virtual machine, with a suffix of K, M or G")
+	s.StringVarP(&f.memory, "memory", "m", "96M", "memory of a virtual machine, with a suffix of K, M or G")
 	s.IntVar(&f.runs, "runs", 30, "how often each start is measured, `N` times")
 	s.IntSliceVar(&f.instances, "instances", []int{1, 2, 4, 8}, "numbers of instances whose memory is measured, `N,N...`")
 	s.StringSliceVar(&f.only, "only", nil, "only these `CLAIMS`: "+strings.Join(compare.Keys(), ", "))
