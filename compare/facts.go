@@ -12,11 +12,13 @@ import (
 )
 
 // list writes a list of names for a cell.
-func list(names []string) string {
+func list(names []string) string { return someOf(names, 12) }
+
+// someOf writes the first of a list of names.
+func someOf(names []string, most int) string {
 	if len(names) == 0 {
 		return "none"
 	}
-	const most = 12
 	text := strings.Join(names[:min(len(names), most)], ", ")
 	if more := len(names) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)

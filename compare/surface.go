@@ -46,7 +46,7 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 		c.factRow(ctx, "surface/capabilities", "capabilities", func(f *probe.Facts) string { return strconv.Itoa(len(f.CapEff)) }),
 		c.factRow(ctx, "surface/seccomp", "seccomp filter", func(f *probe.Facts) string { return map[int]string{0: "none", 1: "strict", 2: "yes"}[f.Seccomp] }),
 		c.factRow(ctx, "surface/writable", "kernel interfaces in /proc/sys and /sys that it may write", func(f *probe.Facts) string { return strconv.Itoa(f.WritableCount) }),
-		c.factRow(ctx, "surface/sensitive", "of the sensitive ones", func(f *probe.Facts) string { return list(f.Writable) }))
+		c.factRow(ctx, "surface/sensitive", "of the sensitive ones", func(f *probe.Facts) string { return someOf(f.Writable, 3) }))
 	k.Rows = append(k.Rows, c.monitorRow(ctx))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
