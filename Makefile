@@ -157,7 +157,7 @@ COMPARE ?=
 compare: kernels kernel ## put a virtual machine beside containers of runc and crun, and write docs/comparison.md (COMPARE="--only startup" for less)
 	$(NESTED) setup $(COMPARE_PACKAGES)
 	$(call compare-in,,docs,$(COMPARE))
-	$(call compare-in,--virtual-time,docs/comparison/virtual-time,--only startup --runs 5)
+	$(call compare-in,--virtual-time,docs/comparison/virtual-time,--only startup --runs 5 --note "The clock counted instructions: 2 ns for each. Times are the work of all programs and kernels together; they repeat and say nothing of hardware.")
 
 define compare-in
 	mkdir -p $(2)

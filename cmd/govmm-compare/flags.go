@@ -27,6 +27,7 @@ type flags struct {
 	html       string
 	markdown   string
 	timeout    time.Duration
+	notes      []string
 	dryRun     bool
 }
 
@@ -52,6 +53,7 @@ func (f *flags) add(c *cobra.Command) {
 	s.StringVar(&f.html, "html", "", "write a page with plots to `FILE`")
 	s.StringVar(&f.markdown, "markdown", "", "write comparison.md and its pictures to `DIR`")
 	s.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give up a command after this `TIME`, and go on with the next")
+	s.StringArrayVar(&f.notes, "note", nil, "`TEXT` that the report has about what distorts its figures; repeat for more")
 	s.BoolVar(&f.dryRun, "dry-run", false, "say what would run")
 	s.StringVar(&f.govmm, "govmm", "", "the govmm to measure, a `FILE` (default the one beside this program)")
 	_ = c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(compare.Keys(), cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there

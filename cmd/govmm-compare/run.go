@@ -39,6 +39,7 @@ func (f *flags) run() error {
 	if err != nil {
 		return err
 	}
+	r.Notes = append(r.Notes, f.notes...)
 	return f.write(r)
 }
 
