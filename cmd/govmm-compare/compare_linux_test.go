@@ -101,11 +101,21 @@ func TestInterrupted(t *testing.T) {
 			time.Sleep(moment)
 			_ = p.Signal(signal) // it may have ended
 		}, "--runtime", "runc,crun", "--runs", "1", "--only", "startup")
-		if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() != 128+int(signal)) {
+		if err != nil && !endedBy(err, signal) {
 			t.Errorf("ended by %v after %v: %v", signal, moment, err)
 		}
 		sameAround(t, before, tmp)
 	}
+}
+
+// endedBy says whether a program has ended with the exit status for a signal, or of that signal, if it came before the program could expect it.
+func endedBy(err error, signal syscall.Signal) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return exit.ExitCode() == 128+int(signal) || ok && status.Signaled() && status.Signal() == signal
 }
 
 // surroundings are what a comparison could leave behind.
