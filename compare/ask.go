@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"govmm/compare/probe"
 	"govmm/compare/report"
@@ -89,27 +88,18 @@ func (c *comparison) pair(ctx context.Context, p place) (hosts, its *probe.Facts
 	return hosts, its, err
 }
 
-// compared looks at the places beside the host of which there are facts. Without any there is an error.
+// compared looks at the places beside the host of which there are facts. Without those of the virtual machine there is nothing to compare.
 func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its *probe.Facts)) error {
-	var failed error
-	looked := 0
 	for _, p := range c.places[1:] {
 		hosts, its, err := c.pair(ctx, p)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.subject().ID, err))
-			continue
+		switch {
+		case err == nil:
+			look(p, hosts, its)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case p.subject().Kind == report.KindVM:
+			return fmt.Errorf("%s: %w", p.subject().Title, err)
 		}
-		look(p, hosts, its)
-		looked++
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if looked == 0 {
-		return failed
 	}
 	return nil
 }
-
-// probePath is the probe on the host.
-func (c *comparison) probePath() string { return filepath.Join(c.probeRoot, probeName) }

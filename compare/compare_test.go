@@ -144,6 +144,11 @@ func TestMissing(t *testing.T) {
 			}
 		}
 	}
+	for _, key := range []string{"hardware", "kernel", "resources", "surface", "memory", "size"} {
+		if k := r.Claim(key); k.Verdict != report.NotMeasured {
+			t.Errorf("%s: %s: %s", key, k.Verdict, k.Finding)
+		}
+	}
 	if k := r.Claim("startup"); k.Verdict != report.NotMeasured || !strings.Contains(k.Finding, "no kernel") {
 		t.Errorf("startup: %s: %s", k.Verdict, k.Finding)
 	}

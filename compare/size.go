@@ -12,18 +12,18 @@ import (
 
 // size is claim 9.
 func (c *comparison) size(ctx context.Context, k *report.Claim) error {
+	if c.vm.missing != nil {
+		return c.vm.missing
+	}
 	rootBytes, err := treeSize(c.root)
 	if err != nil {
 		return err
 	}
-	var kernelBytes int64
-	if c.Kernel != "" {
-		info, err := os.Stat(c.Kernel)
-		if err != nil {
-			return err
-		}
-		kernelBytes = info.Size()
+	info, err := os.Stat(c.Kernel)
+	if err != nil {
+		return err
 	}
+	kernelBytes := info.Size()
 	kernelOf := func(p place) int64 {
 		if p.subject().Kind == report.KindVM {
 			return kernelBytes
