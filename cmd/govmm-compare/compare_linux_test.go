@@ -34,7 +34,7 @@ func compared(t *testing.T, tmp string, stop func(*os.Process), args ...string) 
 	if govmm == "" {
 		t.Fatal(envGovmm + " is not set; run this test with: make test-compare")
 	}
-	args = append([]string{"--govmm", govmm, "--kernel", guesttest.Kernel(t, "tiny"), }, args...)
+	args = append([]string{"--govmm", govmm, "--kernel", guesttest.Kernel(t, "tiny")}, args...)
 	c := exec.Command("/proc/self/exe", args...)
 	c.Env = append(os.Environ(), "TMPDIR="+tmp, envMain+"=1")
 	var out, errs bytes.Buffer
