@@ -58,6 +58,9 @@ func canOpen(name string) bool {
 	return unix.Close(fd) == nil
 }
 
+// tracing is a directory on which the kernel mounts a file system when somebody looks into it, which would then stay mounted. The same is in /sys/kernel/tracing.
+const tracing = "/sys/kernel/debug/tracing"
+
 // countWritable counts the files below some directories that this process could write.
 func countWritable(dirs ...string) (n int) {
 	left := maxWalk
@@ -65,6 +68,9 @@ func countWritable(dirs ...string) (n int) {
 		_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 			if left--; left < 0 {
 				return fs.SkipAll
+			}
+			if name == tracing {
+				return fs.SkipDir
 			}
 			if err == nil && e.Type().IsRegular() && canWrite(name) {
 				n++
