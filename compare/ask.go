@@ -81,7 +81,7 @@ func figure(samples []float64) report.Cell {
 
 // pair gives the facts of the host and of a place.
 func (c *comparison) pair(ctx context.Context, p place) (hosts, its *probe.Facts, err error) {
-	if hosts, err = c.factsOf(ctx, c.places[0]); err != nil {
+	if hosts, err = c.factsOf(ctx, c.host()); err != nil {
 		return nil, nil, fmt.Errorf("host: %w", err)
 	}
 	its, err = c.factsOf(ctx, p)
@@ -90,7 +90,7 @@ func (c *comparison) pair(ctx context.Context, p place) (hosts, its *probe.Facts
 
 // compared looks at the places beside the host of which there are facts. Without those of the virtual machine there is nothing to compare.
 func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its *probe.Facts)) error {
-	for _, p := range c.places[1:] {
+	for _, p := range c.guests() {
 		hosts, its, err := c.pair(ctx, p)
 		switch {
 		case err == nil:

@@ -42,10 +42,10 @@ type Options struct {
 // A comparison is one run.
 type comparison struct {
 	Options
-	dir       string // removed at the end
-	root      string // directory with the root file system
-	probeRoot string // the same, and the probe
-	places    []place
+	dir       string  // removed at the end
+	root      string  // directory with the root file system
+	probeRoot string  // the same, and the probe
+	places    []place // the host, the virtual machine, containers
 	vm        *vm
 	facts     map[string]*probe.Facts // by subject
 	factsErr  map[string]error
@@ -81,6 +81,11 @@ func Run(ctx context.Context, o Options) (r *report.Report, err error) {
 	c.report.Seconds = time.Since(begun).Seconds()
 	return c.report, nil
 }
+
+// host is the place that the others are compared with, guests are those others, and containers those of them that are no virtual machine.
+func (c *comparison) host() place         { return c.places[0] }
+func (c *comparison) guests() []place     { return c.places[1:] }
+func (c *comparison) containers() []place { return c.places[2:] }
 
 func (c *comparison) tell(format string, args ...any) {
 	if c.Progress != nil {
@@ -136,7 +141,7 @@ func (c *comparison) vmMissing() error {
 
 // tryPlaces looks at each place once, and tells of those in which nothing can run.
 func (c *comparison) tryPlaces(ctx context.Context) error {
-	if f, err := c.factsOf(ctx, c.places[0]); err == nil {
+	if f, err := c.factsOf(ctx, c.host()); err == nil {
 		c.report.Notes = notes(f)
 	}
 	for _, p := range c.places {
@@ -167,14 +172,14 @@ func (c *comparison) begin(begun time.Time) error {
 // chosen gives the claims that --only names, or all.
 func (c *comparison) chosen() []claim {
 	if len(c.Only) == 0 {
-		return claims
+		return allClaims()
 	}
-	return slices.DeleteFunc(slices.Clone(claims), func(k claim) bool { return !slices.Contains(c.Only, k.key) })
+	return slices.DeleteFunc(allClaims(), func(k claim) bool { return !slices.Contains(c.Only, k.key) })
 }
 
 // look looks at one claim. Whatever goes wrong is the claim's finding: the others are looked at nevertheless.
 func (c *comparison) look(ctx context.Context, k claim) report.Claim {
-	c.tell("%d of %d: %s", k.number, len(claims), k.key)
+	c.tell("%d of %d: %s", k.number, len(allClaims()), k.key)
 	found := report.Claim{Number: k.number, Key: k.key, Title: k.title, How: k.how, Limits: k.limits}
 	if err := k.probe(c, ctx, &found); err != nil {
 		found.Verdict, found.Finding = report.NotMeasured, oneLine(err)

@@ -54,9 +54,7 @@ func (c *container) delete(cmd *exec.Cmd) error {
 	made := c.open[cmd]
 	delete(c.open, cmd)
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), deleteLimit)
-	defer cancel()
-	return made.Delete(ctx)
+	return made.Delete(context.Background()) // which has limits of its own
 }
 
 func (c *container) pids(cmd *exec.Cmd) ([]int, error) {

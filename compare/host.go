@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"govmm/compare/child"
 	"govmm/compare/report"
 )
 
@@ -21,7 +22,7 @@ func (host) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error)
 	if j.probe {
 		cmd := exec.CommandContext(ctx, filepath.Join(j.root, j.args[0]), j.args[1:]...)
 		cmd.Env = append(os.Environ(), j.env...)
-		bind(cmd)
+		child.Bind(cmd)
 		return cmd, nothing, nil
 	}
 	path, err := lookIn(j.root, j.args[0])
@@ -36,7 +37,7 @@ func (host) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error)
 	if os.Geteuid() != 0 {
 		enterUserNamespace(cmd.SysProcAttr)
 	}
-	bind(cmd)
+	child.Bind(cmd)
 	return cmd, nothing, nil
 }
 

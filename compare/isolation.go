@@ -46,7 +46,7 @@ var latencyTime = 6 * time.Second
 
 // isolation is claim 4.
 func (c *comparison) isolation(ctx context.Context, k *report.Claim) error {
-	hosts, err := c.factsOf(ctx, c.places[0])
+	hosts, err := c.factsOf(ctx, c.host())
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *comparison) latencies(ctx context.Context, k *report.Claim, id, title s
 		err  error
 	}
 	results := make(chan result, 2)
-	for _, p := range c.places[:2] {
+	for _, p := range []place{c.host(), c.vm} {
 		go func() {
 			l, err := ask[probe.Latency](ctx, p, j)
 			results <- result{p, figure(seconds(l.Samples)), err}
@@ -139,7 +139,7 @@ func seconds(ns []int64) []float64 {
 func (c *comparison) obstacles(ctx context.Context, k *report.Claim) {
 	seen := make(map[string]probe.Obstacles)
 	failed := make(map[string]error)
-	for _, p := range c.places[2:] {
+	for _, p := range c.containers() {
 		id := p.subject().ID
 		seen[id], failed[id] = ask[probe.Obstacles](ctx, p, c.probeJob("obstacles"))
 	}

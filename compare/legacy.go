@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"govmm/compare/child"
 	"govmm/compare/probe"
 	"govmm/compare/probe/image"
 	"govmm/compare/report"
@@ -45,7 +46,7 @@ func (c *comparison) otherKernels(ctx context.Context, k *report.Claim, prefix s
 	if err != nil {
 		return fmt.Errorf("virtual machine: %w", err)
 	}
-	hosts, err := c.factsOf(ctx, c.places[0])
+	hosts, err := c.factsOf(ctx, c.host())
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (c *comparison) otherKernels(ctx context.Context, k *report.Claim, prefix s
 			releases = append(releases, f.Kernel.Release)
 		}
 		row.Cells = []report.Cell{cell}
-		for _, p := range c.places[2:] {
+		for _, p := range c.containers() {
 			row.Cells = append(row.Cells, report.Cell{Subject: p.subject().ID, Text: "has the host's"})
 		}
 		k.Rows = append(k.Rows, row)
@@ -97,7 +98,7 @@ func (c *comparison) bootWithProbe(ctx context.Context, kernel string) (*probe.F
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Govmm, "boot", "--memory", "512M", "--append", "quiet", kernel, archive)
-	bind(cmd)
+	child.Bind(cmd)
 	out, errs := newCapture(maxOutput), newCapture(maxErrors)
 	cmd.Stdout, cmd.Stderr = out, errs
 	if err := cmd.Run(); err != nil {

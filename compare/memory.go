@@ -75,7 +75,7 @@ func (c *comparison) judgeMemory(k *report.Claim, slopes *report.Row) error {
 		return fmt.Errorf("virtual machine: %s", own.Missing)
 	}
 	k.Finding = "One more virtual machine costs " + report.Bytes.Format(own.Figure.Median)
-	for _, p := range c.places[2:] {
+	for _, p := range c.containers() {
 		cell, _ := slopes.Cell(p.subject().ID)
 		if cell.Figure == nil {
 			continue

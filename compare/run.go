@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,14 +10,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"govmm/compare/child"
 )
 
 // Limits of what a command may do.
 const (
-	defaultLimit = 2 * time.Minute  // to the end of a job
-	deleteLimit  = 20 * time.Second // removing a container
-	waitDelay    = 2 * time.Second  // from the end of a command to that of its output, which others may hold open
-	maxOutput    = 1 << 20          // of which more is counted and thrown away
+	defaultLimit = 2 * time.Minute // to the end of a job
+	maxOutput    = 1 << 20         // of which more is counted and thrown away
 	maxErrors    = 16 << 10
 )
 
@@ -42,7 +43,7 @@ func (o *outcome) failure() error {
 	if o.err == nil {
 		return nil
 	}
-	if said := lastLine(o.stderr); said != "" {
+	if said := child.LastLine(o.stderr); said != "" {
 		return fmt.Errorf("%w: %s", o.err, said)
 	}
 	return o.err
@@ -50,9 +51,7 @@ func (o *outcome) failure() error {
 
 // run runs a job in a place to its end. An error is one of ours, or of ctx; the command's is in the outcome.
 func run(ctx context.Context, p place, j job) (_ *outcome, err error) {
-	if j.limit == 0 {
-		j.limit = defaultLimit
-	}
+	j.limit = cmp.Or(j.limit, defaultLimit)
 	ctx, cancel := context.WithTimeoutCause(ctx, j.limit, fmt.Errorf("%s: no end after %v", strings.Join(j.args, " "), j.limit))
 	defer cancel()
 	s, err := start(ctx, p, j)
@@ -83,10 +82,7 @@ func start(ctx context.Context, p place, j job) (*started, error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.limit == 0 {
-		j.limit = defaultLimit
-	}
-	s := &started{place: p, limit: j.limit, cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newCapture(maxErrors), ended: make(chan struct{})}
+	s := &started{place: p, limit: cmp.Or(j.limit, defaultLimit), cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newCapture(maxErrors), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	s.begun = time.Now()
 	if err := cmd.Start(); err != nil {
@@ -143,16 +139,17 @@ func (s *started) await(ctx context.Context) ([]byte, error) {
 
 // A capture keeps the beginning of what is written to it.
 type capture struct {
-	limit int
-	some  chan struct{} // closed with the first byte
+	some chan struct{} // closed with the first byte
 
 	mu    sync.Mutex
-	buf   bytes.Buffer
+	head  child.Head
 	total int64
 	first time.Time
 }
 
-func newCapture(limit int) *capture { return &capture{limit: limit, some: make(chan struct{})} }
+func newCapture(limit int) *capture {
+	return &capture{some: make(chan struct{}), head: child.Head{Limit: limit}}
+}
 
 // Write implements io.Writer.
 func (c *capture) Write(p []byte) (int, error) {
@@ -163,24 +160,11 @@ func (c *capture) Write(p []byte) (int, error) {
 		close(c.some)
 	}
 	c.total += int64(len(p))
-	c.buf.Write(p[:min(len(p), c.limit-c.buf.Len())])
-	return len(p), nil
+	return c.head.Write(p)
 }
 
 func (c *capture) kept() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return bytes.Clone(c.buf.Bytes())
-}
-
-// lastLine gives the last line of a text that has something in it, fit for an error.
-func lastLine(text []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	last := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, lines[len(lines)-1])
-	return last[:min(len(last), 300)]
+	return bytes.Clone(c.head.Bytes())
 }

@@ -26,7 +26,7 @@ const (
 
 // speed is claim 10.
 func (c *comparison) speed(ctx context.Context, k *report.Claim) error {
-	server, address, err := c.serve(ctx, c.places[0], "127.0.0.1:0")
+	server, address, err := c.serve(ctx, c.host(), "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (c *comparison) speedRows(k *report.Claim, id, title string, of func(subjec
 		}
 		return figure(s)
 	})
-	base, _ := times.Cell(c.places[0].subject().ID)
+	base, _ := times.Cell(c.host().subject().ID)
 	ratios := c.row(id+"/ratio", title+", to the host", report.RatioUnit, func(p place) report.Cell {
 		cell, _ := times.Cell(p.subject().ID)
 		switch {
@@ -138,7 +138,7 @@ func (c *comparison) judgeSpeed(k *report.Claim) error {
 		if r.Unit != report.RatioUnit {
 			continue
 		}
-		for _, p := range c.places[1:] {
+		for _, p := range c.guests() {
 			cell, _ := r.Cell(p.subject().ID)
 			if cell.Figure == nil {
 				continue

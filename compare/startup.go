@@ -75,7 +75,7 @@ func (c *comparison) judgeStart(k *report.Claim) error {
 		return fmt.Errorf("virtual machine: %s", own.Missing)
 	}
 	k.Finding = fmt.Sprintf("From start to first output the virtual machine took %s", duration(own.Figure.Median))
-	for _, p := range c.places[2:] {
+	for _, p := range c.containers() {
 		cell, _ := row.Cell(p.subject().ID)
 		if cell.Figure == nil {
 			continue

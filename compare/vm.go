@@ -5,8 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"syscall"
 
+	"govmm/compare/child"
 	"govmm/compare/report"
 )
 
@@ -32,7 +32,7 @@ func (v *vm) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error
 	if j.coldFrom != "" {
 		cmd.Env = append(cmd.Env, "XDG_CACHE_HOME="+j.coldFrom)
 	}
-	bind(cmd)
+	child.Bind(cmd)
 	return cmd, nothing, nil
 }
 
@@ -63,14 +63,3 @@ func (v *vm) pids(cmd *exec.Cmd) ([]int, error) { return family(cmd.Process.Pid)
 
 // hostAddress is that of --net user.
 func (v *vm) hostAddress() string { return "10.0.2.2" }
-
-// bind has a command end with this process, and apart from the signals that a terminal sends to a whole group.
-func bind(cmd *exec.Cmd) {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = new(syscall.SysProcAttr)
-	}
-	cmd.SysProcAttr.Setpgid = true
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	cmd.WaitDelay = waitDelay
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-}

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"govmm/compare/child"
 )
 
 // A Container is a bundle, and what the runtime has made of it.
@@ -81,7 +82,7 @@ func (c *Container) Command(ctx context.Context) *exec.Cmd {
 	words := c.runtime.words(c)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = c.bundle()
-	bind(cmd)
+	child.Bind(cmd)
 	return cmd
 }
 
@@ -99,22 +100,6 @@ func (r *Runtime) words(c *Container) []string {
 		words = append(words, "--no-pivot") // pivot_root(2) refuses there
 	}
 	return append(words, "--bundle", c.bundle(), c.id)
-}
-
-// waitDelay is how long output may be held open behind the end of a command.
-const waitDelay = 2 * time.Second
-
-// bind has a command end with this process, and in a process group of its own so that a terminal's signals do not reach it.
-func bind(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = waitDelay
-	cmd.Cancel = func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		if err == syscall.ESRCH {
-			return os.ErrProcessDone
-		}
-		return err
-	}
 }
 
 // deleteLimit is how long it may take to delete a container, and runtimeLimit how long its runtime's part in that.

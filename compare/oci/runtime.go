@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"govmm/compare/child"
 )
 
 // known are the runtimes that Installed looks for. Their command lines have the same form.
@@ -126,18 +128,7 @@ func (r *Runtime) Version(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s --version: %w", r.name, err)
 	}
 	line, _, _ := bytes.Cut(out, []byte("\n"))
-	return printable(line), nil
-}
-
-// A head keeps the beginning of what it is given.
-type head struct {
-	buf   bytes.Buffer
-	limit int
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	h.buf.Write(p[:min(len(p), h.limit-h.buf.Len())])
-	return len(p), nil
+	return child.Printable(line), nil
 }
 
 const maxSaid = 64 << 10
@@ -147,26 +138,15 @@ func bounded(ctx context.Context, limit time.Duration, path string, args ...stri
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end after %v", limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
-	bind(cmd)
-	out, errs := &head{limit: maxSaid}, &head{limit: maxSaid}
+	child.Bind(cmd)
+	out, errs := &child.Head{Limit: maxSaid}, &child.Head{Limit: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, errs
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		lines := bytes.Split(bytes.TrimSpace(errs.buf.Bytes()), []byte("\n"))
-		return nil, fmt.Errorf("%w: %s", err, printable(lines[len(lines)-1]))
+		return nil, fmt.Errorf("%w: %s", err, child.LastLine(errs.Bytes()))
 	}
-	return out.buf.Bytes(), nil
-}
-
-// printable makes one short line of what a program says, that does nothing to a terminal.
-func printable(line []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, string(line[:min(len(line), 300)]))
+	return out.Bytes(), nil
 }
