@@ -51,7 +51,7 @@ func newBench(o *options, files *stage, progress io.Writer) (*bench, error) {
 	if err := guesttest.WriteSmallInitrd(b.initrd, guesttest.Sleep); err != nil {
 		return nil, err
 	}
-	b.report = &report{Govmm: firstLine(b.govmm, "version"), Host: describeHost(b.qemu), Runs: o.runs, Parts: o.only, Dir: files.dir}
+	b.report = &report{Govmm: firstLine(b.govmm, "version"), Host: describeHost(b.qemu), Runs: o.runs, Dir: files.dir}
 	settleQEMU(b.qemu, b.report.Host.Nested)
 	for _, k := range []*kernel{
 		{name: stock612, label: "Debian's 6.12 for clouds"},

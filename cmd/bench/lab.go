@@ -55,6 +55,8 @@ func (b *bench) newLab() (*lab, error) {
 func (l *lab) close() {
 	l.server.Process.Kill()
 	l.server.Wait() // killed
+	os.Remove(l.initrd)
+	os.Remove(l.image) // they take memory, and the next part makes its own
 	if err := l.removeTap(); err != nil {
 		fmt.Fprintln(l.progress, "bench:", err)
 	}

@@ -91,20 +91,15 @@ func run(args []string) error {
 	if o.render != "" {
 		return render(o.render, o.keep)
 	}
-	r, err := measure(o, os.Stderr)
-	if err != nil {
-		return err
-	}
 	if o.keep == "" {
 		o.keep = filepath.Join(o.out, reportName)
 	}
-	if old, err := readReport(o.keep); err == nil { // there may be none
-		r.keep(old)
+	old, err := readReport(o.keep)
+	if err != nil {
+		old = new(report) // there may be none
 	}
-	if err := r.write(filepath.Join(o.out, reportName)); err != nil {
-		return err
-	}
-	if err := writePage(filepath.Join(o.out, pageName), r); err != nil {
+	r, err := measure(o, os.Stderr, func(r *report) error { return r.publish(o.out, old) })
+	if err != nil {
 		return err
 	}
 	if n := r.failures(); n > 0 {
@@ -132,8 +127,8 @@ func render(path, keep string) error {
 	return writePage(filepath.Join(filepath.Dir(path), pageName), r)
 }
 
-// measure makes all runs.
-func measure(o *options, progress io.Writer) (*report, error) {
+// measure makes all runs, and has the report saved after each part: all of them take hours.
+func measure(o *options, progress io.Writer, save func(*report) error) (*report, error) {
 	files, err := newStage()
 	if err != nil {
 		return nil, err
@@ -161,6 +156,10 @@ func measure(o *options, progress io.Writer) (*report, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)
+		}
+		b.report.Parts = append(b.report.Parts, part)
+		if err := save(b.report); err != nil {
+			return nil, err
 		}
 	}
 	return b.report, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -45,6 +46,17 @@ func (r *report) keep(old *report) {
 		}
 		r.Kept = append(r.Kept, k)
 	}
+}
+
+// publish writes the report and its page into dir, with what it lacks of an earlier one.
+func (r *report) publish(dir string, old *report) error {
+	whole := *r
+	whole.Figures, whole.Kept = slices.Clone(r.Figures), slices.Clone(r.Kept)
+	whole.keep(old)
+	if err := whole.write(filepath.Join(dir, reportName)); err != nil {
+		return err
+	}
+	return writePage(filepath.Join(dir, pageName), &whole)
 }
 
 // partOf gives the part that a figure belongs to.
