@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"govmm/bootimage"
+	"govmm/bootimage/kernelcache"
 	"govmm/devices"
 	"govmm/devices/eventfd"
 	"govmm/devices/pci"
@@ -35,8 +36,9 @@ type Machine struct {
 	closers    []func() error // run last to first by Close
 
 	first         bootState
-	initrd        []byte // the RAM that holds it
-	selfUnpacking bool   // the guest runs its kernel's decompressor first
+	kernel        *kernelcache.Entry // nil if the guest unpacks it
+	initrd        []byte             // the RAM that holds it
+	selfUnpacking bool               // the guest runs its kernel's decompressor first
 	vcpus         []*vcpu
 	vcpusDone     sync.WaitGroup
 	start         chan struct{} // closed when the vCPUs may run
@@ -69,8 +71,8 @@ func New(cfg Config) (_ *Machine, err error) {
 	loading := m.startLoading()
 	kvmErr := m.setUp()
 	loaded := <-loading // in any case: until then it uses the machine
-	if loaded.kernel != nil {
-		m.onClose(loaded.kernel.Close)
+	if m.kernel = loaded.kernel; m.kernel != nil {
+		m.onClose(m.kernel.Close)
 	}
 	if kvmErr != nil {
 		return nil, kvmErr
@@ -93,6 +95,14 @@ func (m *Machine) initrdRAM(plan *bootimage.Plan) ([]byte, error) {
 		}
 	}
 	return nil, nil
+}
+
+// FinishLoading waits for what New began and did not wait for: a kernel that was unpacked for the first time is written to the cache. Run
+// need not wait for that. After FinishLoading the machine opens no file, so the process may give up the right to (package sandbox).
+func (m *Machine) FinishLoading() {
+	if m.kernel != nil {
+		m.kernel.Wait()
+	}
 }
 
 // DiscardInitrd gives the host's memory behind the initrd back. It is for a guest that has unpacked it and uses that RAM for nothing else:

@@ -65,6 +65,10 @@ func (e *Entry) Release() error {
 	return err
 }
 
+// Wait returns when nothing that Open left to do in the background is under way any more: a new entry is written to disk.
+// After it no file is opened.
+func (e *Entry) Wait() { e.later.Wait() }
+
 // Close releases the entry, not what others have mapped of its File. It waits for the disk if
 // the entry is new.
 func (e *Entry) Close() error {

@@ -3,6 +3,8 @@ package resolvconf
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -18,17 +20,20 @@ const (
 	maxFile    = 64 << 10 // bytes of the file that are read
 )
 
-// Servers returns the first three name servers of a file, in its order, and none if it cannot be read.
-func Servers(path string) []netip.Addr {
+// Servers returns the first three name servers of a file, in its order, and none if it cannot be read, with the reason.
+func Servers(path string) ([]netip.Addr, error) {
 	// What is there may be a pipe.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer f.Close()
 	p := make([]byte, maxFile)
-	n, _ := f.Read(p)
-	return parse(p[:max(n, 0)])
+	n, err := f.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return parse(p[:max(n, 0)]), err
 }
 
 func parse(p []byte) (list []netip.Addr) {

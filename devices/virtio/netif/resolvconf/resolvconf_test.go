@@ -21,12 +21,13 @@ func TestServers(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(Servers(path)); got != c.want {
-			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		got, err := Servers(path)
+		if fmt.Sprint(got) != c.want || err != nil {
+			t.Errorf("%q: %s, %v, want %s", c.text, got, err, c.want)
 		}
 	}
-	if got := Servers(filepath.Dir(path)); got != nil {
-		t.Errorf("a directory names %v", got)
+	if got, err := Servers(filepath.Dir(path)); got != nil || err == nil {
+		t.Errorf("a directory names %v, %v", got, err)
 	}
 }
 

@@ -59,7 +59,8 @@ func bindTo(fd int, iface string) error {
 // resolversForGuests returns the host's name servers, without those that only the host itself reaches.
 func resolversForGuests() (list []netip.Addr) {
 	for _, path := range []string{resolvconf.Path, systemdResolvers} {
-		for _, a := range resolvconf.Servers(path) {
+		servers, _ := resolvconf.Servers(path) // without any the guest is told of none
+		for _, a := range servers {
 			if a.Is4() && !a.IsLoopback() {
 				list = append(list, a)
 			}

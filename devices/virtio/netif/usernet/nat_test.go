@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -328,8 +330,8 @@ func TestDNS(t *testing.T) {
 // TestNoResolvers holds that without any there is the one on the host itself.
 func TestNoResolvers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
-	if got := fmt.Sprint(readResolvers(path)); got != "[127.0.0.1:53]" {
-		t.Error(got)
+	if got, err := readResolvers(path); fmt.Sprint(got) != "[127.0.0.1:53]" || !errors.Is(err, fs.ErrNotExist) {
+		t.Error(got, err)
 	}
 }
 

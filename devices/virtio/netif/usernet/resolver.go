@@ -2,6 +2,8 @@ package usernet
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -45,15 +47,18 @@ func (r *resolvers) get() []netip.AddrPort {
 	if err == nil && r.change != nil && os.SameFile(info, r.change) && info.ModTime().Equal(r.change.ModTime()) && info.Size() == r.change.Size() {
 		return r.list
 	}
+	list, err := readResolvers(r.path)
+	if r.list == nil || !errors.Is(err, fs.ErrPermission) { // a file that may not be read any more changes nothing
+		r.list = list
+	}
 	r.change = info
-	r.list = readResolvers(r.path)
 	return r.list
 }
 
 // readResolvers returns the first name servers of a resolv.conf. Without any it is the one on the host itself, as
 // for the C library.
-func readResolvers(path string) []netip.AddrPort {
-	servers := resolvconf.Servers(path)
+func readResolvers(path string) ([]netip.AddrPort, error) {
+	servers, err := resolvconf.Servers(path)
 	if len(servers) == 0 {
 		servers = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}
@@ -61,7 +66,7 @@ func readResolvers(path string) []netip.AddrPort {
 	for _, a := range servers {
 		list = append(list, netip.AddrPortFrom(a, dnsPort))
 	}
-	return list
+	return list, err
 }
 
 // pick returns the resolver for the given number of failures before it.
@@ -112,9 +117,18 @@ func zoneIndex(zone string) (uint32, error) {
 	if zone == "" {
 		return 0, nil
 	}
-	i, err := net.InterfaceByName(zone)
+	// Package net would list all interfaces, by a socket of another kind.
+	request, err := unix.NewIfreq(zone)
 	if err != nil {
 		return 0, err
 	}
-	return uint32(i.Index), nil
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
+		return 0, err
+	}
+	return request.Uint32(), nil
 }
