@@ -151,3 +151,15 @@ func set[T any](o owner, req request, state *T) error {
 // The Go runtime sends its threads SIGURG at any time, and KVM_CREATE_VM among
 // others gives up when a signal is pending; nothing has been done then.
 func interrupted(errno unix.Errno) bool { return errno == unix.EINTR }
+
+// GuestRequests gives the numbers of the ioctls that a machine makes while its guest runs, with all vCPUs made and all memory
+// registered: what a filter of system calls must leave to it (seccomp(2)). The most frequent is first.
+func GuestRequests() []uint32 {
+	return []uint32{
+		uint32(kvmRun),
+		uint32(kvmIRQLine),                                               // of devices that are not told apart by messages
+		uint32(kvmIRQFD), uint32(kvmIOEventFD), uint32(kvmSetGSIRouting), // interrupts and doorbells that a driver sets up
+		uint32(kvmGetSregs), uint32(kvmSetSregs), uint32(kvmSetRegs), // how the guest is entered
+		uint32(kvmGetRegs), // where it has crashed
+	}
+}

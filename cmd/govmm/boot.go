@@ -26,6 +26,7 @@ type bootFlags struct {
 	transport machine.Transport
 	direct    machine.Direct
 	timing    timing
+	sandbox   sandboxMode
 	verbose   bool
 
 	kernel, initrd string
@@ -78,6 +79,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 		word[machine.Transport]{"pci", machine.PCI}, word[machine.Transport]{"mmio", machine.MMIO})
 	addChoice(c, &f.direct, "direct", "WHEN", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)",
 		word[machine.Direct]{"auto", machine.DirectAuto}, word[machine.Direct]{"always", machine.DirectAlways}, word[machine.Direct]{"never", machine.DirectNever})
+	addSandboxFlag(c, &f.sandbox)
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
@@ -125,6 +127,16 @@ func (f *bootFlags) run(replaced bool) error {
 	if err != nil {
 		return err
 	}
+	if err := f.sandbox.check(); err != nil {
+		return err
+	}
+	if err := closeStrays(f.devices.nets); err != nil {
+		return err
+	}
+	if err := f.timing.open(); err != nil {
+		return err
+	}
+	defer f.timing.close()
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	stop := endOnSignal(end)
@@ -157,7 +169,12 @@ func (f *bootFlags) run(replaced bool) error {
 	if err := con.start(ctx, send); err != nil {
 		return err
 	}
-	go shed()
+	shed := newShedder()
+	m.FinishLoading()
+	if err := f.sandbox.enter(devices.nets); err != nil {
+		return err
+	}
+	go shed.shed()
 	outcome, err := m.Run(ctx)
 	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message

@@ -18,7 +18,7 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "show what this host offers for virtual machines",
 		Long: `Show what this host offers: the KVM device, the capabilities that govmm needs and those that
-it likes, hardware or software virtualization, huge pages and tun. The exit status is 0
+it likes, hardware or software virtualization, huge pages, tun, and what the sandbox is made of. The exit status is 0
 only if Linux can boot here, otherwise 1.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,10 +17,7 @@ import (
 const guardCommand = "guard-terminal"
 
 // guard is the guard as govmm sees it.
-type guard struct {
-	process *exec.Cmd
-	pipe    *os.File
-}
+type guard struct{ *keeper }
 
 // startGuard starts a guard that puts tty back to its settings of now.
 func startGuard(tty *os.File) (*guard, error) {
@@ -31,26 +25,16 @@ func startGuard(tty *os.File) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, w, err := os.Pipe()
+	k, err := startKeeper(tty, guardCommand)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	c := exec.Command("/proc/self/exe", guardCommand) // also when the file was replaced
-	c.Stdin = tty
-	c.ExtraFiles = []*os.File{r}
-	// A group of its own: what kills govmm's group leaves the guard.
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.Start(); err != nil {
-		w.Close()
-		return nil, err
-	}
 	// The guard may still be starting, and will not look at the terminal before it is raw.
-	if err := binary.Write(w, binary.NativeEndian, saved); err != nil {
-		w.Close()
+	if err := binary.Write(k.pipe, binary.NativeEndian, saved); err != nil {
+		_ = k.release()
 		return nil, err
 	}
-	return &guard{c, w}, nil
+	return &guard{k}, nil
 }
 
 // release tells the guard that the terminal is as it should be, and waits for its end.
@@ -59,8 +43,7 @@ func (g *guard) release() {
 		return
 	}
 	_, _ = g.pipe.Write([]byte{0})
-	g.pipe.Close()
-	_ = g.process.Wait()
+	_ = g.keeper.release()
 }
 
 // newGuardCommand is the guard's own side: standard input is the terminal, descriptor 3 the pipe.
@@ -70,10 +53,8 @@ func newGuardCommand() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			// What ends others must not end the guard. SIGTTOU would stop it when it sets
-			// the terminal from the background.
-			signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTTOU)
-			return guardTerminal(int(os.Stdin.Fd()), os.NewFile(3, "pipe"))
+			pipe := keep()
+			return guardTerminal(int(os.Stdin.Fd()), pipe)
 		},
 	}
 }

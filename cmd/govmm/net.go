@@ -141,7 +141,14 @@ func (n *network) open(cpus int, log *slog.Logger) (_ backend, id string, err er
 	if address, gateway := b.Guest(); address.IsValid() {
 		fmt.Fprintf(logOutput(), "govmm: %s: the guest's address is %s, its gateway %s\n", b.Name(), address, gateway)
 	}
-	return b, b.Name(), nil
+	if n.bridge != "" {
+		return b, b.Name(), nil // it goes with the tap
+	}
+	g, err := guardTap(b)
+	if err != nil {
+		return nil, "", err
+	}
+	return g, b.Name(), nil
 }
 
 // openNetworks makes the network devices of a machine with that many vCPUs. The caller closes what it gives, also together with an error.

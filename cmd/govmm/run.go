@@ -49,6 +49,7 @@ type runFlags struct {
 	net            string
 	terminal       terminalWhen
 	timeout        time.Duration
+	sandbox        sandboxMode
 	verbose        bool
 }
 
@@ -96,6 +97,7 @@ func newRunCommand() *cobra.Command {
 	addChoice(c, &f.terminal, "terminal", "WHEN", "whether the command gets a terminal: auto (where standard input and output are one), yes, no",
 		word[terminalWhen]{"auto", terminalAuto}, word[terminalWhen]{"yes", terminalYes}, word[terminalWhen]{"no", terminalNo})
 	flags.DurationVar(&f.timeout, "timeout", 0, "end the guest after this `TIME`, as 30s, with status 124 (default none)")
+	addSandboxFlag(c, &f.sandbox)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does, and show the kernel's messages, on standard error")
 	return c
 }
@@ -128,6 +130,12 @@ func (f *runFlags) runStatus() (int, error) {
 	if err := f.complete(); err != nil {
 		return 0, err
 	}
+	if err := f.sandbox.check(); err != nil {
+		return 0, err
+	}
+	if err := closeStrays([]string{f.net}); err != nil {
+		return 0, err
+	}
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	if f.timeout > 0 {
@@ -147,17 +155,18 @@ func (f *runFlags) runStatus() (int, error) {
 	defer errs.close()
 	session := agent.NewSession(out, errs)
 	kernelSays := newKernelLog(f.verbose)
-	m, closeDevices, err := f.newMachine(session, kernelSays)
+	m, open, err := f.newMachine(session, kernelSays)
 	if err != nil {
 		return 0, err
 	}
-	defer closeDevices()
+	defer open.close()
 	defer m.Close()
-	return f.attend(ctx, end, m, session, kernelSays)
+	enter := func() error { return f.sandbox.enter(open.nets) }
+	return f.attend(ctx, end, m, session, kernelSays, enter)
 }
 
-// attend runs the machine until the command ends.
-func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, session *agent.Session, kernelSays *kernelLog) (int, error) {
+// attend runs the machine until the command ends. When all is open that the run needs, it calls enter.
+func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, session *agent.Session, kernelSays *kernelLog, enter func() error) (int, error) {
 	con := openConsole(end, slog.New(slog.DiscardHandler))
 	defer con.restore()
 	if err := f.connect(ctx, con, session); err != nil {
@@ -172,8 +181,13 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		case <-ctx.Done():
 		}
 	}()
-	go shed()
-	go giveBack(ctx, m, session)
+	shed := newShedder()
+	m.FinishLoading()
+	if err := enter(); err != nil {
+		return 0, err
+	}
+	go shed.shed()
+	go giveBack(ctx, m, session, shed)
 	outcome, err := m.Run(ctx)
 	cause := context.Cause(ctx)
 	end(nil)
@@ -196,7 +210,7 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 const settled = time.Second
 
 // giveBack gives memory back that is of no use once the command runs.
-func giveBack(ctx context.Context, m *machine.Machine, session *agent.Session) {
+func giveBack(ctx context.Context, m *machine.Machine, session *agent.Session, shed *shedder) {
 	select {
 	case <-session.Ready(): // by an init that lay in the initrd
 		_ = m.DiscardInitrd()
@@ -206,7 +220,7 @@ func giveBack(ctx context.Context, m *machine.Machine, session *agent.Session) {
 	select {
 	case <-time.After(settled):
 		debug.FreeOSMemory()
-		shed() // again, with what the start of the command and the collection have touched
+		shed.shed() // again, with what the start of the command and the collection have touched
 	case <-ctx.Done():
 	}
 }
@@ -290,8 +304,8 @@ func (f *runFlags) complete() error {
 	return nil
 }
 
-// newMachine makes the machine. The caller closes it, and calls closeDevices after that.
-func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, closeDevices func(), err error) {
+// newMachine makes the machine. The caller closes it, and after that what is behind its devices.
+func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, _ *openDevices, err error) {
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
@@ -330,7 +344,7 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	cfg.Memory += (uint64(len(cfg.Initrd)) + page - 1) &^ (page - 1)
 	boot := bootFlags{kernel: f.kernel}
 	m, err := boot.newMachine(cfg)
-	return m, open.close, err
+	return m, open, err
 }
 
 // openDevices adds disks and the network to cfg, and what is behind them to open.

@@ -13,7 +13,6 @@ import (
 	"govmm/agent/guest"
 	"govmm/bootimage/initramfs"
 	"govmm/bootimage/rootfs"
-	"govmm/devices/virtio/netif/tapnet"
 	"govmm/devices/virtio/netif/usernet"
 )
 
@@ -43,7 +42,7 @@ func guestAddresses(b backend) *agent.Network {
 	case *usernet.Backend:
 		guest, gateway, dns := b.Addresses()
 		return &agent.Network{Address: guest.String(), Gateway: gateway.String(), DNS: dns.String()}
-	case *tapnet.Network:
+	case *guardedTap:
 		if guest, gateway := b.Guest(); guest.IsValid() {
 			return &agent.Network{Address: guest.String(), Gateway: gateway.String()}
 		}

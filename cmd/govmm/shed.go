@@ -7,14 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A shedder gives memory of the program's own file back.
+type shedder struct{ segments []programHeader }
+
+// newShedder looks at what there is, for which it reads files of the host's.
+func newShedder() *shedder {
+	if traced() {
+		return new(shedder) // a debugger's breakpoints are changes to these pages
+	}
+	return &shedder{programSegments()}
+}
+
 // shed gives back the pages of the program's own file that only its start needed. They are most of them: the kernel maps 16 around each
 // one that is touched, and leaves them until memory is short, while a monitor whose guest runs touches few. One that is needed again is
 // mapped again from the page cache. Nothing is lost if that fails or cannot be.
-func shed() {
-	if traced() {
-		return // a debugger's breakpoints are changes to these pages
-	}
-	for _, s := range programSegments() {
+func (s *shedder) shed() {
+	for _, s := range s.segments {
 		if s.Type == ptLoad && s.Flags&pfWrite == 0 {
 			_ = dontNeed(s)
 		}

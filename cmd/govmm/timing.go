@@ -19,6 +19,24 @@ import (
 type timing struct {
 	table bool
 	json  string
+	file  *os.File // to be json
+}
+
+// open opens the file, which cannot be done any more when the guest has run.
+func (t *timing) open() (err error) {
+	if t.json == "" {
+		return nil
+	}
+	if t.file, err = os.Create(t.json); err != nil {
+		return fmt.Errorf("--timing-json: %w", err)
+	}
+	return nil
+}
+
+func (t *timing) close() {
+	if t.file != nil {
+		t.file.Close()
+	}
 }
 
 // start gives the timeline to record, nil if nobody wants it.
@@ -77,7 +95,7 @@ func (t *timing) report(line *machine.Timeline) error {
 	if t.table {
 		writeTimingTable(os.Stderr, list)
 	}
-	if t.json == "" {
+	if t.file == nil {
 		return nil
 	}
 	b, err := json.MarshalIndent(struct {
@@ -86,7 +104,7 @@ func (t *timing) report(line *machine.Timeline) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(t.json, append(b, '\n'), 0o644); err != nil {
+	if _, err := t.file.Write(append(b, '\n')); err != nil {
 		return fmt.Errorf("--timing-json: %w", err)
 	}
 	return nil

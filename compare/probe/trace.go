@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-//go:generate go run ./internal/sysnames -o sysnames_amd64.go
+	"govmm/sandbox"
+)
 
 const (
 	traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
@@ -225,7 +225,7 @@ func (t *tracer) count(pid int) error {
 		info.nr = i386
 	}
 	// A program can make up numbers.
-	if info.nr != i386 && syscallName(info.nr) == "" {
+	if info.nr != i386 && sandbox.CallName(info.nr) == "" {
 		info.nr = noSyscall
 	}
 	t.calls[info.nr]++
@@ -235,17 +235,10 @@ func (t *tracer) count(pid int) error {
 // noSyscall stands for all numbers that are not those of system calls.
 const noSyscall = 1<<63 + 1
 
-func syscallName(nr uint64) string {
-	if nr < uint64(len(syscallNames)) {
-		return syscallNames[nr]
-	}
-	return ""
-}
-
 func (t *tracer) result() Trace {
 	r := Trace{Distinct: len(t.calls), Names: []string{}}
 	for nr, n := range t.calls {
-		name := syscallName(nr)
+		name := sandbox.CallName(nr)
 		switch nr {
 		case i386:
 			name = "i386"

@@ -18,6 +18,7 @@ import (
 
 	"govmm/kvm"
 	"govmm/machine"
+	"govmm/sandbox"
 )
 
 // Status is the verdict on one Item.
@@ -52,6 +53,7 @@ func Check(kvmPath string) *Report {
 	r := new(Report)
 	r.checkKVM(kvmPath)
 	r.Items = append(r.Items, hugePages(), tun())
+	r.sandbox()
 	r.CanBoot = true
 	for _, i := range r.Items {
 		if i.Status == Missing {
@@ -90,6 +92,17 @@ func (r *Report) checkKVM(path string) {
 		r.add("vCPUs", OK, fmt.Sprintf("up to %d", min(n, machine.MaxCPUs)), "")
 	}
 	r.Items = append(r.Items, virtualization(path))
+}
+
+// sandbox tells what the monitor can be kept from.
+func (r *Report) sandbox() {
+	for _, l := range sandbox.Layers() {
+		s := OK
+		if !l.Have {
+			s = Absent
+		}
+		r.add("sandbox: "+l.Name, s, l.Detail, l.Remedy)
+	}
 }
 
 func (r *Report) capability(dev *kvm.Device, c kvm.Cap, without Status) {

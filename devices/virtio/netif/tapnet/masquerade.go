@@ -90,15 +90,15 @@ func field(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []
 	}
 }
 
-// unmasquerade removes the table, and those of taps that are not there any more.
-func (r *routed) unmasquerade() error {
+// unmasquerade removes the table of a tap, and those of taps that are not there any more.
+func unmasquerade(which iface) error {
 	names, err := ours()
 	if err != nil {
 		return err
 	}
 	for name := range names {
 		tap := iface(strings.TrimPrefix(name, tablePrefix))
-		if tap == r.tap || name != forwardTable && tap.gone() {
+		if tap == which || name != forwardTable && tap.gone() {
 			err = errors.Join(err, remove(table(name)))
 		}
 	}

@@ -69,10 +69,15 @@ func route(name string, log *slog.Logger) (*routed, error) {
 
 // close undoes what is not undone with the tap.
 func (r *routed) close() error {
+	r.stopServing()
+	return errors.Join(unmasquerade(r.tap), unforward())
+}
+
+func (r *routed) stopServing() {
 	if r.dhcp != nil {
 		r.dhcp.close()
+		r.dhcp = nil
 	}
-	return errors.Join(r.unmasquerade(), unforward())
 }
 
 // number returns the number at the end of a tap's name, which no other tap has at the time.

@@ -3,8 +3,8 @@
 //
 // A routed guest has a network of four addresses, of which one is the host's and one its own. It gets its address by DHCP, or is
 // told it; see [Network.Guest]. The kernel drops what comes from the tap with any other source address. What is made goes away
-// with Close. If the process is killed, the tap goes away, and a table of rules for a tap that does not exist stays until the next
-// tap of that name; IP forwarding stays as it is.
+// with Close. If the process is killed, the tap goes away, and Sweep, in another process, does the rest; without it a table of rules for a tap that does
+// not exist stays until the next tap's Close, and IP forwarding stays as it is.
 //
 // Left out: IPv6 behind a routed tap, ports forwarded to the guest, and rules of the host's own firewall: one that drops forwarded
 // packets, or DHCP, drops these too.

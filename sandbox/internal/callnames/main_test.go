@@ -12,11 +12,11 @@ func TestCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile("../../sysnames_amd64.go")
+	got, err := os.ReadFile("../../callnames_amd64.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Error("go generate ./compare/probe makes another table")
+		t.Error("go generate ./sandbox makes another table")
 	}
 }

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"govmm/devices/virtio/netif/resolvconf"
+	"govmm/devices/virtio/netif/usernet"
+	"govmm/sandbox"
+)
+
+// sandboxMode is the value of --sandbox.
+type sandboxMode int
+
+const (
+	sandboxOn sandboxMode = iota
+	sandboxStrict
+	sandboxOff
+)
+
+func addSandboxFlag(c *cobra.Command, mode *sandboxMode) {
+	addChoice(c, mode, "sandbox", "HOW", "what this process may still do once the guest runs: on (as little as this host lets it be told), strict (the same, but do not start where the host lacks something), off (all that its user may)",
+		word[sandboxMode]{"on", sandboxOn}, word[sandboxMode]{"strict", sandboxStrict}, word[sandboxMode]{"off", sandboxOff})
+}
+
+// check refuses, before anything is done, what strict cannot have.
+func (mode sandboxMode) check() error {
+	if mode != sandboxStrict {
+		return nil
+	}
+	if missing := sandbox.Missing(); len(missing) > 0 {
+		return fmt.Errorf("--sandbox=strict: %s; %s", lacks(missing), missing[0].Remedy)
+	}
+	return nil
+}
+
+// lacks says what is missing, in one line.
+func lacks(missing []sandbox.Layer) string {
+	var texts []string
+	for _, l := range missing {
+		texts = append(texts, fmt.Sprintf("this host has no %s (%s)", l.Name, l.Detail))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// mostFiles is how many descriptors a machine without ordinary sockets may have: 32 devices with as many queues as they can
+// have take fewer.
+const mostFiles = 4096
+
+// enter puts the process into the sandbox. All that the run opens must be open.
+func (mode sandboxMode) enter(nets []backend) error {
+	if mode == sandboxOff {
+		return nil
+	}
+	p := policy(nets)
+	eol := "\n"
+	if _, raw := logOutput().(rawLines); raw {
+		eol = "\r\n"
+	}
+	p.Complaint = "govmm: the sandbox ended this virtual machine: the monitor made the system call "
+	p.Ending = ", which it never does by itself; if it was not the guest that made it do so, --sandbox=off helps until that is mended" + eol
+	missing, err := sandbox.Apply(p)
+	if err != nil {
+		return fmt.Errorf("sandbox: %w; --sandbox=off does without", err)
+	}
+	if len(missing) > 0 {
+		fmt.Fprintf(logOutput(), "govmm: the sandbox is weaker than it could be: %s; %s\n", lacks(missing), missing[0].Remedy)
+	}
+	return nil
+}
+
+// policy is what is left to a machine with these networks.
+func policy(nets []backend) sandbox.Policy {
+	p := sandbox.Policy{Files: mostFiles}
+	for _, n := range nets {
+		switch n.(type) {
+		case *usernet.Backend:
+			p.Sockets, p.Files = sandbox.NewSockets, 0
+			p.Readable = resolverFiles()
+		case *guardedTap:
+			p.Sockets = max(p.Sockets, sandbox.OpenSockets) // that of its DHCP server
+		}
+	}
+	return p
+}
+
+// resolverFiles is where the name servers of the host are read from. A file that is replaced is another, so its directory must be readable for changes
+// to be seen; where that is /etc and the user is root, it has secrets, and the name servers stay those of the start.
+func resolverFiles() []string {
+	path, err := filepath.EvalSymlinks(resolvconf.Path)
+	if err != nil {
+		return nil
+	}
+	dir := filepath.Dir(path)
+	if dir == filepath.Dir(resolvconf.Path) && os.Geteuid() == 0 {
+		return []string{path}
+	}
+	return []string{dir}
+}
+
+// closeStrays closes descriptors that whoever started this program has left open for it, but for those that flags name. All that
+// Go opens is closed by execve(2), which is how they are told apart.
+func closeStrays(nets []string) error {
+	dir, err := os.Open("/proc/self/fd")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var fd int
+		if _, err := fmt.Sscan(name, &fd); err != nil || fd <= unix.Stderr || named(nets, fd) {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+func named(nets []string, fd int) bool {
+	for _, text := range nets {
+		if n, err := parseNetwork(text); err == nil && n.kind == "fd" && n.fd == fd {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,220 @@
+// Package sandbox takes away from this process what a virtual machine monitor does not need once its guest runs, so that a guest
+// that breaks into the monitor finds itself in a process that can do nothing: open no file, start no program, reach no other process,
+// and, where the guest has no network of ordinary sockets, no network.
+//
+// It is made of layers of Linux's that need no privilege: no_new_privs (prctl(2)), seccomp(2) with a list of system calls, and
+// landlock(7). A process with privileges loses its capabilities (capabilities(7)) and its root directory (chroot(2)) too. Limits (getrlimit(2)) bound
+// descriptors, and keep the guest's memory out of core files. None of it can be undone.
+//
+// Left out: namespaces, because a process with threads, as each of Go's is, cannot enter a user namespace, and to start another one for that
+// takes longer than a small guest's boot may (docs/threat-model.md); cgroups, which are their owner's.
+//
+// What is passed in is trusted. The process is not, after Apply.
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:generate go run ./internal/callnames -o callnames_amd64.go
+
+// A Policy says what the process is still going to do. The zero value is for a machine without a network of ordinary sockets.
+type Policy struct {
+	// Sockets says what it does with sockets of IPv4 and IPv6.
+	Sockets Sockets
+
+	// Readable are files, and directories with all that is below them, that it opens for reading. What is not there is left out.
+	Readable []string
+
+	// Files is how many descriptors the process may have open, if not zero.
+	Files uint64
+
+	// Complaint begins the message about a system call that is not on the list, and Ending ends it; the call's name comes between them.
+	// The message goes to standard error, and the process ends with ViolationStatus.
+	Complaint, Ending string
+}
+
+// Sockets is what the process does with sockets. What is larger includes what is smaller.
+type Sockets int
+
+// Sockets of a Policy.
+const (
+	NoSockets   Sockets = iota
+	OpenSockets         // sends and receives by those that are open
+	NewSockets          // opens others, for TCP and UDP
+)
+
+// ViolationStatus is the exit status of a process that made a system call which is not on the list: what a shell shows for SIGSYS.
+const ViolationStatus = 128 + int(unix.SIGSYS)
+
+// A Layer is one part of the sandbox, and whether the host has it.
+type Layer struct {
+	Name   string
+	Have   bool
+	Detail string // what the layer does here, or why it cannot be had
+	Remedy string // what to do where it cannot be had
+}
+
+// Layers looks at what the host offers, and changes nothing.
+func Layers() []Layer {
+	return []Layer{seccompLayer(), landlockLayer()}
+}
+
+// Missing gives those that the host does not have.
+func Missing() (missing []Layer) {
+	for _, l := range Layers() {
+		if !l.Have {
+			missing = append(missing, l)
+		}
+	}
+	return missing
+}
+
+// Apply puts the process, with all its threads and all that they start, into the sandbox, and gives the layers that the host does not
+// have. With an error some layers may be there and others not. The process must be one without cgo, because the threads of C are not known to Go.
+// It is called once, when everything is open that will be needed.
+func Apply(p Policy) (missing []Layer, err error) {
+	// Each layer is taken on by the calling thread first, and by others then.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := settleRuntime(); err != nil {
+		return nil, err
+	}
+	if err := limit(p.Files); err != nil {
+		return nil, err
+	}
+	if err := onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
+		return nil, err
+	}
+	l := landlockLayer()
+	if l.Have {
+		err = restrictFiles(p)
+	} else {
+		missing = append(missing, l)
+	}
+	if err != nil {
+		return missing, fmt.Errorf("landlock: %w", err)
+	}
+	if err := dropPrivileges(len(p.Readable) == 0); err != nil {
+		return missing, err
+	}
+	if s := seccompLayer(); !s.Have {
+		return append(missing, s), nil
+	}
+	if err := catchViolations(p.Complaint, p.Ending); err != nil {
+		return missing, fmt.Errorf("SIGSYS: %w", err)
+	}
+	if err := installFilter(program(p)); err != nil {
+		return missing, fmt.Errorf("seccomp: %w", err)
+	}
+	return missing, nil
+}
+
+// settleRuntime has Go's runtime do what it does once, or else would do at any time.
+func settleRuntime() error {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0)) // it follows the host no more (settingProcs)
+	_, _ = time.Now().Zone()                  // the time zone's file is read
+	r, w, err := os.Pipe()                    // the poller is made
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Close(), w.Close())
+}
+
+// onAllThreads makes a system call that changes only the thread which makes it on all of them.
+func onAllThreads(what string, nr, a1, a2, a3 uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall(nr, a1, a2, a3)
+	switch {
+	case errno == syscall.ENOTSUP:
+		return fmt.Errorf("%s: this program is built with cgo, whose threads Go does not know: build it with CGO_ENABLED=0", what)
+	case errno != 0:
+		return fmt.Errorf("%s: %w", what, errno)
+	}
+	return nil
+}
+
+// limit sets limits of resources. They are the process's, not a thread's.
+func limit(files uint64) error {
+	limits := []struct {
+		resource int
+		max      uint64
+	}{
+		{unix.RLIMIT_CORE, 0},     // the guest's memory is nobody else's
+		{unix.RLIMIT_MEMLOCK, 0},  // no memory that cannot be swapped
+		{unix.RLIMIT_MSGQUEUE, 0}, // no memory of message queues
+		{unix.RLIMIT_NOFILE, files},
+	}
+	for _, l := range limits {
+		if l.resource == unix.RLIMIT_NOFILE && files == 0 {
+			continue
+		}
+		if err := lower(l.resource, l.max); err != nil {
+			return fmt.Errorf("limit %d: %w", l.resource, err)
+		}
+	}
+	return nil
+}
+
+// lower lowers a limit for good. One that is lower stays.
+func lower(resource int, to uint64) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(resource, &now); err != nil {
+		return err
+	}
+	if now.Cur <= to && now.Max <= to {
+		return nil
+	}
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: min(now.Cur, to), Max: min(now.Max, to)})
+}
+
+// dropPrivileges takes the root directory and all capabilities away, where there are any.
+// The bounding set stays: only execve(2) would look at it, and there is none.
+func dropPrivileges(noFiles bool) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&header, &have[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	if noFiles && have[0].Effective&(1<<unix.CAP_SYS_CHROOT) != 0 {
+		if err := changeRoot(); err != nil {
+			return err
+		}
+	}
+	if have[0].Permitted|have[1].Permitted == 0 {
+		return nil
+	}
+	return dropCapabilities()
+}
+
+// nowhere is a directory of every process's that has no files but small ones to read, and into which nothing can be put.
+const nowhere = "/proc/self/fdinfo"
+
+// changeRoot makes nowhere the root of all paths. Threads share it.
+func changeRoot() error {
+	err := unix.Chroot(nowhere)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) {
+		return nil // no /proc, or a container that forbids it; Landlock does the same
+	}
+	if err == nil {
+		err = unix.Chdir("/")
+	}
+	if err != nil {
+		return fmt.Errorf("chroot: %w", err)
+	}
+	return nil
+}
+
+// CallName gives the name of a system call of this architecture, empty if the number is not one.
+func CallName(nr uint64) string {
+	if nr < uint64(len(callNames)) {
+		return callNames[nr]
+	}
+	return ""
+}
