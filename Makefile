@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-compare test-nested fuzz lint generate bench compare clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-compare test-nested fuzz fuzz-long hostile lint generate bench compare clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,15 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	while read -r pkg target; do \
 		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	done
+
+fuzz-long: ## the same for an hour each
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=1h
+
+# Each device over each transport by itself. What fails here is not run again.
+HOSTILETIME ?= 2m
+hostile: setup ## hostile guests on each device for HOSTILETIME (2m), on a real KVM
+	$(GO) test -c -tags kvmtest,smallinit -o bin/kvmtest/machine ./machine
+	GOVMM_HOSTILE_TIME=$(HOSTILETIME) $(NESTED) --dir machine --timeout 2h -- $(CURDIR)/bin/kvmtest/machine -test.v -test.run TestHostile </dev/null
 
 lint: ## formatting and vet, with every build tag
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }

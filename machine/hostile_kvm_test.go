@@ -44,7 +44,7 @@ func TestHostile(t *testing.T) {
 func hostileTime(t *testing.T) time.Duration {
 	s := os.Getenv(hostileTimeVar)
 	if s == "" {
-		return 1500 * time.Millisecond
+		return 800 * time.Millisecond
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -74,6 +74,8 @@ type attack struct {
 	open      func(*testing.T, string) target
 	files     *hostFiles
 
+	longestRun time.Duration // of one guest
+
 	guests     uint64
 	operations uint64
 	ends       map[string]int
@@ -83,7 +85,7 @@ type attack struct {
 
 // run lets guests loose, one after the other, until the time is over.
 func (a *attack) run(duration time.Duration) {
-	a.ends = make(map[string]int)
+	a.ends, a.longestRun = make(map[string]int), min(duration/2, 3*time.Second)
 	a.guest(false) // what the first one leaves is the runtime's
 	before, started := weigh(a.t), time.Now()
 	for time.Since(started) < duration && !a.t.Failed() {
@@ -216,13 +218,13 @@ func (a *attack) scripts(round uint64, device virtio.Device, rest bool) (scripts
 		h.repeat(opSpin, 1000, 0, 0)
 	}
 	// Most come to their end, some are ended at any moment.
-	patience = 3 * time.Second
+	patience = a.longestRun
 	if second || h.chance(3) {
 		patience = time.Duration(h.IntN(300)) * time.Millisecond
 	}
 	if rest {
 		h.add(opHalt, 0, 0)
-		patience = time.Second
+		patience = min(time.Second, a.longestRun)
 	}
 	scripts = append(scripts, h.ops)
 	if second {
