@@ -81,11 +81,17 @@ const runTime = 2 * time.Minute
 // command is govmm with args. After runTime it is made to show its goroutines and die.
 func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
+	return commandWithin(t, runTime, args...)
+}
+
+// commandWithin is command with another limit.
+func commandWithin(t testing.TB, limit time.Duration, args ...string) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), runTime)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, self, args...)
 	c.Env = append(os.Environ(), envAsCommand+"=1")
