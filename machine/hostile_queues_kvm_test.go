@@ -98,9 +98,10 @@ func (h *hostile) submit(i int, buffers []buffer) {
 	if !q.sane || len(buffers) == 0 {
 		return
 	}
-	spoilt := h.chance(4)
+	spoilt := h.chance(6)
 	if spoilt {
 		h.spoil(buffers)
+		h.live = h.chance(2) // many of these break the queue, and then nothing happens before a reset
 	}
 	head := q.head
 	if len(buffers) > int(q.size) || h.chance(5) {
@@ -214,4 +215,5 @@ func (h *hostile) jump(i int) {
 		h.repeat(opFill, q.size*8, q.used, h.Uint64())
 	}
 	h.notify(i)
+	h.live = h.chance(2)
 }

@@ -203,7 +203,7 @@ func (a *attacker) anyConfig(d *device, wild bool) {
 // anyVector writes the MSI-X table. Messages go to vectors that the kernel does not know, and only wild ones to others' addresses.
 func (a *attacker) anyVector(d *device, wild bool) {
 	at := table + 16*a.IntN(maxQueues+1)
-	addr, data := uint64(0xfee0_0000), 0x40+a.Uint64N(0x80)
+	addr, data := uint64(0xfee0_0000), 0x40+a.Uint64N(0x40)
 	if wild && a.IntN(4) == 0 {
 		addr, data = a.Uint64(), a.Uint64()
 	}
