@@ -102,7 +102,7 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
 	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming \
-	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions
+	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions TestHostileKernel
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
@@ -133,9 +133,11 @@ fuzz-long: ## the same for an hour each
 
 # Each device over each transport by itself. What fails here is not run again.
 HOSTILETIME ?= 2m
-hostile: setup ## hostile guests on each device for HOSTILETIME (2m), on a real KVM
+hostile: setup initramfs ## hostile guests on each device for HOSTILETIME (2m), on a real KVM
 	$(GO) test -c -tags kvmtest,smallinit -o bin/kvmtest/machine ./machine
 	GOVMM_HOSTILE_TIME=$(HOSTILETIME) $(NESTED) --dir machine --timeout 2h -- $(CURDIR)/bin/kvmtest/machine -test.v -test.run TestHostile </dev/null
+	$(GO) test -c -tags linuxtest,smallinit -o bin/linuxtest/govmm ./cmd/govmm
+	GOVMM_HOSTILE_TIME=$(HOSTILETIME) $(LINUX_ENV) $(NESTED) --dir cmd/govmm --timeout 2h -- $(CURDIR)/bin/linuxtest/govmm -test.v -test.run TestHostileKernel </dev/null
 
 lint: ## formatting and vet, with every build tag
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }

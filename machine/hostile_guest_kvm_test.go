@@ -63,35 +63,37 @@ const (
 	opListen // interrupts on for a moment
 	opJump   // goes on at script address addr
 	opHalt   // stands still
+	opAwait  // reads 16 bits until they are value
 	numOps
 )
 
 // opCode is each operation's code. It has the operation's addr in rdx, value in rbx and count in ecx.
 var opCode = [numOps][]byte{
-	opEnd:     {0xe7, 0xf4, 0xfa, 0xf4, 0xeb, 0xfd},                // out 0xf4, eax; cli; hlt; jmp to hlt
-	opOut8:    {0x88, 0xd8, 0xee},                                  // mov al, bl; out dx, al
-	opOut16:   {0x89, 0xd8, 0x66, 0xef},                            // mov eax, ebx; out dx, ax
-	opOut32:   {0x89, 0xd8, 0xef},                                  // mov eax, ebx; out dx, eax
-	opIn8:     {0xec},                                              // in al, dx
-	opIn16:    {0x66, 0xed},                                        // in ax, dx
-	opIn32:    {0xed},                                              // in eax, dx
-	opStore8:  {0x88, 0x1a},                                        // mov [rdx], bl
-	opStore16: {0x66, 0x89, 0x1a},                                  // mov [rdx], bx
-	opStore32: {0x89, 0x1a},                                        // mov [rdx], ebx
-	opStore64: {0x48, 0x89, 0x1a},                                  // mov [rdx], rbx
-	opLoad8:   {0x8a, 0x02},                                        // mov al, [rdx]
-	opLoad16:  {0x66, 0x8b, 0x02},                                  // mov ax, [rdx]
-	opLoad32:  {0x8b, 0x02},                                        // mov eax, [rdx]
-	opLoad64:  {0x48, 0x8b, 0x02},                                  // mov rax, [rdx]
-	opFill:    {0x48, 0x89, 0xd7, 0x89, 0xd8, 0xf3, 0xaa},          // mov rdi, rdx; mov eax, ebx; rep stosb
-	opFill32:  {0x48, 0x89, 0xd7, 0x89, 0xd8, 0xf3, 0xab},          // mov rdi, rdx; mov eax, ebx; rep stosd
-	opHalt:    {0xfa, 0xf4, 0xeb, 0xfd},                            // cli; hlt; jmp to hlt
-	opString:  {0x48, 0x89, 0xde, 0xf3, 0x6e},                      // mov rsi, rbx; rep outsb
-	opInput:   {0x48, 0x89, 0xdf, 0xf3, 0x6c},                      // mov rdi, rbx; rep insb
-	opCopy:    {0x48, 0x89, 0xd7, 0x48, 0x89, 0xde, 0xf3, 0xa4},    // mov rdi, rdx; mov rsi, rbx; rep movsb
-	opSpin:    {0xfb, 0xf3, 0x90, 0xff, 0xc9, 0x75, 0xfa, 0xfa},    // sti; pause; dec ecx; jnz to pause; cli
-	opListen:  {0xfb, 0x90, 0x90, 0xfa},                            // sti; nop; nop; cli
-	opJump:    {0x49, 0x89, 0xd7, 0x49, 0x83, 0xef, operationSize}, // mov r15, rdx; sub r15, size
+	opEnd:     {0xe7, 0xf4, 0xfa, 0xf4, 0xeb, 0xfd},                   // out 0xf4, eax; cli; hlt; jmp to hlt
+	opOut8:    {0x88, 0xd8, 0xee},                                     // mov al, bl; out dx, al
+	opOut16:   {0x89, 0xd8, 0x66, 0xef},                               // mov eax, ebx; out dx, ax
+	opOut32:   {0x89, 0xd8, 0xef},                                     // mov eax, ebx; out dx, eax
+	opIn8:     {0xec},                                                 // in al, dx
+	opIn16:    {0x66, 0xed},                                           // in ax, dx
+	opIn32:    {0xed},                                                 // in eax, dx
+	opStore8:  {0x88, 0x1a},                                           // mov [rdx], bl
+	opStore16: {0x66, 0x89, 0x1a},                                     // mov [rdx], bx
+	opStore32: {0x89, 0x1a},                                           // mov [rdx], ebx
+	opStore64: {0x48, 0x89, 0x1a},                                     // mov [rdx], rbx
+	opLoad8:   {0x8a, 0x02},                                           // mov al, [rdx]
+	opLoad16:  {0x66, 0x8b, 0x02},                                     // mov ax, [rdx]
+	opLoad32:  {0x8b, 0x02},                                           // mov eax, [rdx]
+	opLoad64:  {0x48, 0x8b, 0x02},                                     // mov rax, [rdx]
+	opFill:    {0x48, 0x89, 0xd7, 0x89, 0xd8, 0xf3, 0xaa},             // mov rdi, rdx; mov eax, ebx; rep stosb
+	opFill32:  {0x48, 0x89, 0xd7, 0x89, 0xd8, 0xf3, 0xab},             // mov rdi, rdx; mov eax, ebx; rep stosd
+	opHalt:    {0xfa, 0xf4, 0xeb, 0xfd},                               // cli; hlt; jmp to hlt
+	opAwait:   {0x66, 0x39, 0x1a, 0x74, 0x04, 0xf3, 0x90, 0xeb, 0xf7}, // cmp [rdx], bx; je to the end; pause; jmp to cmp
+	opString:  {0x48, 0x89, 0xde, 0xf3, 0x6e},                         // mov rsi, rbx; rep outsb
+	opInput:   {0x48, 0x89, 0xdf, 0xf3, 0x6c},                         // mov rdi, rbx; rep insb
+	opCopy:    {0x48, 0x89, 0xd7, 0x48, 0x89, 0xde, 0xf3, 0xa4},       // mov rdi, rdx; mov rsi, rbx; rep movsb
+	opSpin:    {0xfb, 0xf3, 0x90, 0xff, 0xc9, 0x75, 0xfa, 0xfa},       // sti; pause; dec ecx; jnz to pause; cli
+	opListen:  {0xfb, 0x90, 0x90, 0xfa},                               // sti; nop; nop; cli
+	opJump:    {0x49, 0x89, 0xd7, 0x49, 0x83, 0xef, operationSize},    // mov r15, rdx; sub r15, size
 }
 
 const operationSize = 32

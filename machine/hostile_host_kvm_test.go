@@ -4,8 +4,10 @@ package machine
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +15,7 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -176,4 +179,15 @@ func threadTimes(t *testing.T, m *Machine) map[int]time.Duration {
 		times[tid] = time.Duration(ns)
 	}
 	return times
+}
+
+// A lineCount is a slog.Handler that counts the lines that people would see.
+type lineCount struct{ atomic.Int64 }
+
+func (c *lineCount) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (c *lineCount) WithAttrs([]slog.Attr) slog.Handler               { return c }
+func (c *lineCount) WithGroup(string) slog.Handler                    { return c }
+func (c *lineCount) Handle(context.Context, slog.Record) error {
+	c.Add(1)
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"testing"
@@ -71,7 +72,7 @@ type attack struct {
 	name      string
 	seed      uint64
 	transport Transport
-	open      func(*testing.T, string) target
+	open      func(*testing.T, string, *slog.Logger) target
 	files     *hostFiles
 
 	longestRun time.Duration // of one guest
@@ -81,6 +82,7 @@ type attack struct {
 	ends       map[string]int
 	longest    time.Duration // from the wish to end a run to its end
 	peak       uint64        // most memory of the Go runtime's
+	log        lineCount
 }
 
 // run lets guests loose, one after the other, until the time is over.
@@ -89,12 +91,13 @@ func (a *attack) run(duration time.Duration) {
 	a.guest(false) // what the first one leaves is the runtime's
 	before, started := weigh(a.t), time.Now()
 	for time.Since(started) < duration && !a.t.Failed() {
-		a.guest(a.guests%8 == 7)
+		a.guest(a.guests%4 == 3)
 	}
 	took := time.Since(started)
 	a.checkRest(nil)
 	a.files.check(a.t)
 	grown := before.check(a.t)
+	a.checkBounds()
 	a.t.Logf("%d guests, %d operations, %v; ends %v", a.guests, a.operations, took.Round(time.Millisecond), a.ends)
 	for key, value := range map[string]string{
 		"operations":                strconv.FormatUint(a.operations, 10),
@@ -105,9 +108,31 @@ func (a *attack) run(duration time.Duration) {
 		"growth of descriptors":     strconv.Itoa(grown.descriptors),
 		"growth of goroutines":      strconv.Itoa(grown.goroutines),
 		"longest end":               fmt.Sprintf("%d ms", a.longest.Milliseconds()),
+		"log lines":                 strconv.FormatInt(a.log.Load(), 10),
+		"threads":                   strconv.Itoa(len(threadTimes(a.t, nil))),
 		"most Go memory":            fmt.Sprintf("%d MiB", a.peak>>20),
 	} {
 		a.t.Attr("reliability", fmt.Sprintf("hostile %s: %s=%s", a.name, key, value))
+	}
+}
+
+// Bounds of what one guest can have the monitor do.
+const (
+	mostGoMemory = 128 << 20
+	mostThreads  = 100
+	mostLogLines = 50 // each is limited to one in ten seconds, and most guests do not live as long
+)
+
+// checkBounds holds that guests had no more from the monitor than they may have.
+func (a *attack) checkBounds() {
+	if a.peak > mostGoMemory {
+		a.t.Errorf("the Go runtime had up to %d MiB", a.peak>>20)
+	}
+	if n := len(threadTimes(a.t, nil)); n > mostThreads {
+		a.t.Errorf("there are %d threads", n)
+	}
+	if lines := uint64(a.log.Load()); lines > mostLogLines*a.guests {
+		a.t.Errorf("%d guests made %d lines of log", a.guests, lines)
 	}
 }
 
@@ -115,7 +140,7 @@ func (a *attack) run(duration time.Duration) {
 func (a *attack) guest(rest bool) {
 	t, round := a.t, a.guests
 	a.guests++
-	target := a.open(t, a.files.dir)
+	target := a.open(t, a.files.dir, slog.New(&a.log))
 	if target.close != nil {
 		defer target.close()
 	}
@@ -123,10 +148,10 @@ func (a *attack) guest(rest bool) {
 		target.meddle = nil
 	}
 	scripts, blob, patience := a.scripts(round, target.device, rest)
-	cfg := Config{Memory: hostileMemory, Transport: a.transport, Console: io.Discard}
+	cfg := Config{Memory: hostileMemory, Transport: a.transport, Console: io.Discard, Log: slog.New(&a.log)}
 	if target.device != nil {
 		// Another device to get in each other's way with.
-		cfg.Devices = []virtio.Device{target.device, rng.New(rng.Config{})}
+		cfg.Devices = []virtio.Device{target.device, rng.New(rng.Config{Log: cfg.Log})}
 	}
 	m, err := newHostile(t, cfg, scripts)
 	if err != nil {

@@ -147,8 +147,13 @@ func (h *hostile) handshake() {
 
 // setUpQueue gives a queue its rings and enables it.
 func (h *hostile) setUpQueue(i int) {
-	q := &h.queues[i]
+	var q hostileQueue
 	q.init(h, i)
+	h.setUpQueueAt(i, q)
+}
+
+func (h *hostile) setUpQueueAt(i int, q hostileQueue) {
+	h.queues[i] = q
 	h.selectQueue(i)
 	if h.transport == PCI {
 		h.set(virtiotest.CommonQueueVector, 2, 0, uint64(i+1))

@@ -5,6 +5,7 @@ package machine
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,25 +32,35 @@ type target struct {
 // targets are the devices that hostile guests are let loose on, by name. dir has what they may write to.
 var targets = []struct {
 	name string
-	open func(t *testing.T, dir string) target
+	open func(t *testing.T, dir string, log *slog.Logger) target
 }{
-	{"blk", func(t *testing.T, dir string) target { return openDisk(t, dir, false) }},
-	{"read-only blk", func(t *testing.T, dir string) target { return openDisk(t, dir, true) }},
+	{"blk", openDisk},
+	{"read-only blk", openReadOnlyDisk},
 	{"net", openNetwork},
-	{"rng", func(*testing.T, string) target { return target{device: rng.New(rng.Config{Rate: 64 << 20})} }},
+	{"rng", func(_ *testing.T, _ string, log *slog.Logger) target {
+		return target{device: rng.New(rng.Config{Rate: 64 << 20, Log: log})}
+	}},
 	{"balloon", openBalloon},
 	{"console", openConsole},
-	{"platform", func(*testing.T, string) target { return target{} }},
+	{"platform", func(*testing.T, string, *slog.Logger) target { return target{} }},
 }
 
 func diskPath(dir string) string { return filepath.Join(dir, "disk.img") }
 
-func openDisk(t *testing.T, dir string, readOnly bool) target {
+func openDisk(t *testing.T, dir string, log *slog.Logger) target {
+	return openImage(t, dir, false, log)
+}
+
+func openReadOnlyDisk(t *testing.T, dir string, log *slog.Logger) target {
+	return openImage(t, dir, true, log)
+}
+
+func openImage(t *testing.T, dir string, readOnly bool, log *slog.Logger) target {
 	file, err := blk.OpenFile(diskPath(dir), readOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := blk.New(blk.Config{Backend: file, Queues: 2})
+	device, err := blk.New(blk.Config{Backend: file, Queues: 2, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +69,16 @@ func openDisk(t *testing.T, dir string, readOnly bool) target {
 
 // openNetwork gives a network that leads nowhere, for what chance makes must not reach others. In the nested test host there
 // are none, and it leads as far as that reaches.
-func openNetwork(t *testing.T, _ string) target {
+func openNetwork(t *testing.T, _ string, log *slog.Logger) target {
 	backend, err := usernet.New(usernet.Config{
 		Restrict: os.Getenv("GOVMM_NESTED") == "",
 		Forwards: []usernet.Forward{{UDP: true, GuestPort: 7}, {GuestPort: 7}},
+		Log:      log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := netif.New(netif.Config{Backend: backend, MAC: netif.MAC(hostileMAC)})
+	device, err := netif.New(netif.Config{Backend: backend, MAC: netif.MAC(hostileMAC), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +106,8 @@ func send(ctx context.Context, forwards []usernet.Forward) {
 	}
 }
 
-func openBalloon(*testing.T, string) target {
-	b := balloon.New(balloon.Config{})
+func openBalloon(_ *testing.T, _ string, log *slog.Logger) target {
+	b := balloon.New(balloon.Config{Log: log})
 	return target{device: b, meddle: func(ctx context.Context) {
 		for n := uint64(0); ctx.Err() == nil; n++ {
 			_ = b.SetTarget(n % 64 << 20)
@@ -107,8 +119,8 @@ func openBalloon(*testing.T, string) target {
 	}}
 }
 
-func openConsole(*testing.T, string) target {
-	c := console.New(console.Config{Out: io.Discard})
+func openConsole(_ *testing.T, _ string, log *slog.Logger) target {
+	c := console.New(console.Config{Out: io.Discard, Log: log})
 	return target{device: c, meddle: func(ctx context.Context) {
 		var p [100]byte
 		for n := uint16(0); ctx.Err() == nil; n++ {

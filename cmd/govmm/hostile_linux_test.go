@@ -19,7 +19,7 @@ import (
 
 const (
 	hostileTimeVar = "GOVMM_HOSTILE_TIME" // how long each guest is hostile
-	hostileTime    = "10s"
+	hostileTime    = "5s"
 )
 
 // TestHostileKernel has root in a guest take all devices from the kernel's drivers and write rubbish to everything. However
