@@ -102,7 +102,7 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
 	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming \
-	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions TestHostileKernel
+	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions TestHostileKernel/6.12-cloud TestHostileKernel/mmio
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off

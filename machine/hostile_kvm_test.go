@@ -76,6 +76,7 @@ type attack struct {
 	files     *hostFiles
 
 	longestRun time.Duration // of one guest
+	steps      int           // of one guest's script
 
 	guests     uint64
 	operations uint64
@@ -87,7 +88,10 @@ type attack struct {
 
 // run lets guests loose, one after the other, until the time is over.
 func (a *attack) run(duration time.Duration) {
-	a.ends, a.longestRun = make(map[string]int), min(duration/2, 3*time.Second)
+	a.ends, a.longestRun, a.steps = make(map[string]int), min(duration/2, 3*time.Second), 1500
+	if duration < 5*time.Second {
+		a.steps = 200 // to have more than one guest
+	}
 	a.guest(false) // what the first one leaves is the runtime's
 	before, started := weigh(a.t), time.Now()
 	for time.Since(started) < duration && !a.t.Failed() {
@@ -231,7 +235,7 @@ func (a *attack) scripts(round uint64, device virtio.Device, rest bool) (scripts
 	if second {
 		h.ops = append(h.ops, startUpSecond()...)
 	}
-	for range hostileSteps {
+	for range a.steps {
 		h.step()
 	}
 	switch {
@@ -261,7 +265,7 @@ func (a *attack) scripts(round uint64, device virtio.Device, rest bool) (scripts
 // accomplice is what the second processor does: it accesses the same device at the same time, for ever.
 func (a *attack) accomplice(h *hostile) []operation {
 	h.ops = enableAPIC()
-	for range hostileSteps / 10 {
+	for range a.steps / 10 {
 		switch {
 		case h.device == nil:
 			h.platformStep()

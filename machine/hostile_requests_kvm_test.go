@@ -8,7 +8,7 @@ import (
 	"govmm/devices/virtio"
 )
 
-const hostileDisk = 8 << 20 // size of the disk
+const hostileDisk = 4 << 20 // size of the disk
 
 // request makes up a request of the target's kind, and the queue that it is for.
 func (h *hostile) request() (queue int, buffers []buffer) {
