@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"testing"
 	"time"
@@ -144,6 +145,12 @@ func (a *attack) checkBounds() {
 func (a *attack) guest(rest bool) {
 	t, round := a.t, a.guests
 	a.guests++
+	// Whatever hangs, all goroutines say where they are.
+	hangs := time.AfterFunc(9*promptly, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s, seed %d: guest %d does not end", a.name, a.seed, round))
+	})
+	defer hangs.Stop()
 	target := a.open(t, a.files.dir, slog.New(&a.log))
 	if target.close != nil {
 		defer target.close()
