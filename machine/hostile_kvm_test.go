@@ -84,6 +84,7 @@ type attack struct {
 	ends       map[string]int
 	longest    time.Duration // from the wish to end a run to its end
 	peak       uint64        // most memory of the Go runtime's
+	crashes    int           // of the monitor
 	log        lineCount
 }
 
@@ -107,6 +108,7 @@ func (a *attack) run(duration time.Duration) {
 	for key, value := range map[string]string{
 		"operations":                strconv.FormatUint(a.operations, 10),
 		"guests":                    strconv.FormatUint(a.guests, 10),
+		"crashes":                   strconv.Itoa(a.crashes),
 		"seconds":                   fmt.Sprintf("%.1f s", took.Seconds()),
 		"growth of Go heap":         fmt.Sprintf("%d KiB", grown.heap>>10),
 		"growth of resident memory": fmt.Sprintf("%d KiB", grown.resident>>10),
@@ -221,6 +223,7 @@ func (a *attack) judge(o Outcome, err error) {
 	end := o.Reason.String()
 	switch {
 	case errors.As(err, &panicked):
+		a.crashes++
 		a.t.Errorf("seed %d, guest %d: panic: %v\n%s", a.seed, a.guests-1, panicked.Value, panicked.Stack)
 	case errors.As(err, &crash):
 		end = "crash"
