@@ -3,6 +3,7 @@ package blk
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 
 	"govmm/devices/virtio"
 )
@@ -180,6 +181,9 @@ func (d *Device) read(r *request, try bool) (uint32, status) {
 	default:
 		done, err = d.trier.TryReadVec(r.chain.Writable(), off)
 	}
+	if err == nil && uint64(done) < n {
+		err = io.ErrUnexpectedEOF // the guest must not take what was in its buffer before for the disk's content
+	}
 	switch {
 	case err == nil:
 		return uint32(done), statusOK
@@ -196,14 +200,18 @@ func (d *Device) write(r *request, try bool) status {
 	if !ok || d.readOnly {
 		return statusIOError
 	}
+	var done int
 	var err error
 	switch {
 	case !try:
-		_, err = d.backend.WriteVec(r.chain.Readable(), off)
+		done, err = d.backend.WriteVec(r.chain.Readable(), off)
 	case d.trier == nil || n > maxTry || r.stable():
 		return statusWaits
 	default:
-		_, err = d.trier.TryWriteVec(r.chain.Readable(), off)
+		done, err = d.trier.TryWriteVec(r.chain.Readable(), off)
+	}
+	if err == nil && uint64(done) < n {
+		err = io.ErrShortWrite
 	}
 	switch {
 	case err == nil:
