@@ -1,8 +1,8 @@
 // Command pattern writes numbered blocks to files or disks, makes each stable, and then says so, until it is stopped:
 //
-//	pattern BLOCKS FILE...
+//	pattern FIRST BLOCKS FILE...
 //
-// Block n, of 4096 bytes, goes to place n modulo BLOCKS of each file, so it replaces block n-BLOCKS. It begins with the words
+// Block n, of 4096 bytes, which counts from FIRST, goes to place n modulo BLOCKS of each file, so it replaces block n-BLOCKS. It begins with the words
 //
 //	govmm pattern N
 //
@@ -11,8 +11,8 @@
 //
 //	stable N FILE
 //
-// Who takes the machine's power away finds in the file every block of which that was said, or one with a higher number at the same place. Numbers begin
-// with 1. An error is told, and that block is tried once more.
+// Who takes the machine's power away finds in the file every block of which that was said, or one with a higher number at the same
+// place. An error is told, and that block is tried once more.
 package main
 
 import (
@@ -28,22 +28,23 @@ import (
 const blockSize = 4096
 
 func main() {
-	if len(os.Args) < 3 {
-		fail(errors.New("usage: pattern BLOCKS FILE..."))
+	if len(os.Args) < 4 {
+		fail(errors.New("usage: pattern FIRST BLOCKS FILE..."))
 	}
-	blocks, err := strconv.ParseInt(os.Args[1], 10, 32)
-	if err != nil || blocks < 1 {
-		fail(fmt.Errorf("%q is no number of blocks", os.Args[1]))
+	first, err1 := strconv.ParseInt(os.Args[1], 10, 32)
+	blocks, err2 := strconv.ParseInt(os.Args[2], 10, 32)
+	if err1 != nil || err2 != nil || first < 0 || blocks < 1 {
+		fail(fmt.Errorf("%q and %q are no numbers of blocks", os.Args[1], os.Args[2]))
 	}
 	var files []*os.File
-	for _, name := range os.Args[2:] {
+	for _, name := range os.Args[3:] {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			fail(err)
 		}
 		files = append(files, f)
 	}
-	for n := int64(1); ; n++ {
+	for n := first; ; n++ {
 		for _, f := range files {
 			report(os.Stdout, f, n, blocks)
 		}
