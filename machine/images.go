@@ -96,7 +96,7 @@ func (m *Machine) unpackKernel() (*kernelcache.Entry, error) {
 	}
 	m.cfg.Timeline.Mark(StageUnpacked)
 	if e.Err != nil {
-		m.log.Info("the kernel will have to be unpacked again next time", "err", e.Err)
+		m.log.Warn("the kernel will have to be unpacked again next time", "err", e.Err)
 	}
 	return e, nil
 }

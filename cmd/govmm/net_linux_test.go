@@ -26,7 +26,12 @@ const transferSize = 100 << 20
 // serveFile serves random bytes by HTTP at address, and gives the port and their sum.
 func serveFile(t *testing.T, address string) (port int, sum string) {
 	t.Helper()
-	data := make([]byte, transferSize)
+	return serveBytes(t, address, transferSize)
+}
+
+func serveBytes(t *testing.T, address string, size int) (port int, sum string) {
+	t.Helper()
+	data := make([]byte, size)
 	rand.NewChaCha8([32]byte{1}).Read(data)
 	hash := sha256.Sum256(data)
 	l, err := net.Listen("tcp", address+":0")

@@ -20,6 +20,7 @@ type Then int
 const (
 	PowerOff Then = iota
 	Sleep         // for ever
+	Await         // a line on the console, then PowerOff
 )
 
 // SmallInitrd writes an initrd of about 1 MB into a directory of the test's. Its init marks its start at
@@ -51,6 +52,7 @@ func WriteSmallInitrd(path string, then Then) error {
 
 // System calls and their arguments (include/uapi/linux/reboot.h, arch/x86/entry/syscalls/syscall_64.tbl).
 const (
+	sysRead   = 0
 	sysWrite  = 1
 	sysPause  = 34
 	sysReboot = 169
@@ -75,6 +77,10 @@ const (
 //
 //	mov eax, pause;  syscall
 //	jmp $
+//
+// or, to await a line, before the last two:
+//
+//	mov eax, read;   mov edi, 0;      mov rsi, rsp;         mov edx, 1;         syscall
 func smallInit(then Then) []byte {
 	const (
 		movEAX, movEDI, movESI, movEDX = 0xb8, 0xbf, 0xbe, 0xba
@@ -82,6 +88,7 @@ func smallInit(then Then) []byte {
 		lineWritten = 5 + 2 // bytes of code between the lea and the end of the write
 		powerOff    = 4*5 + 2
 		sleep       = 5 + 2
+		await       = 5 + 5 + 3 + 5 + 2
 		jump        = 2
 	)
 	le := binary.LittleEndian
@@ -101,12 +108,22 @@ func smallInit(then Then) []byte {
 	mov(movEAX, sysWrite)
 	mov(movEDI, 1)
 	toLine := lineWritten + powerOff + jump
-	if then == Sleep {
+	switch then {
+	case Sleep:
 		toLine = lineWritten + sleep + jump
+	case Await:
+		toLine += await
 	}
 	code = le.AppendUint32(append(code, 0x48, 0x8d, 0x35), uint32(toLine))
 	mov(movEDX, uint32(len(InitLine)))
 	syscall()
+	if then == Await {
+		mov(movEAX, sysRead)
+		mov(movEDI, 0)
+		code = append(code, 0x48, 0x89, 0xe6)
+		mov(movEDX, 1)
+		syscall()
+	}
 	if then == Sleep {
 		mov(movEAX, sysPause)
 	} else {
