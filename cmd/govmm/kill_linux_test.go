@@ -29,6 +29,7 @@ type victim struct {
 	rawImage  string
 	ext4Image string
 	tmp       string
+	initrd    string
 	port      int
 
 	startTime time.Duration // from the start to the first block, in the first run
@@ -38,7 +39,7 @@ type victim struct {
 }
 
 // mostLines is the most that guests say before they are killed.
-const mostLines = 300
+const mostLines = 60
 
 // TestTinyKill kills the monitor at random moments. What the guest was told is stable is on its disks, and nothing
 // stays that the next start, with the same flags, would stumble over.
@@ -48,8 +49,8 @@ func TestTinyKill(t *testing.T) {
 	t.Logf("seed %d", seed)
 	dir := fileSystem(t, 160<<20)
 	v := &victim{
-		t: t, r: rand.New(rand.NewPCG(seed, 0)), tmp: t.TempDir(), port: freePort(t),
-		raw: newPatternFile("/dev/vda"), ext4: newPatternFile("/mnt/pattern"),
+		t: t, r: rand.New(rand.NewPCG(seed, 0)), tmp: t.TempDir(), initrd: guesttest.PatternInitrd(t), port: freePort(t),
+		raw: newPatternFile("/dev/vda"), ext4: newPatternFile("ext4=/dev/vdb"),
 		rawImage: filepath.Join(dir, "raw.img"), ext4Image: filepath.Join(dir, "ext4.img"),
 	}
 	tool(t, "truncate", "-s", strconv.Itoa(patternBlocks*patternBlock), v.rawImage)
@@ -75,11 +76,11 @@ func (v *victim) start(i int) (*exec.Cmd, io.Reader) {
 	first := i*firstStep + 1
 	v.raw.begin(first)
 	v.ext4.begin(first)
-	script := fmt.Sprintf("mkdir -p /mnt; mount -t ext4 /dev/vdb /mnt; pattern %d %d %s %s", first, patternBlocks, v.raw.name, v.ext4.name)
+	words := fmt.Sprintf("quiet -- %d %d %s %s", first, patternBlocks, v.raw.name, v.ext4.name)
 	cache := []string{"", ",cache=none"}[i%2]
-	c := command(v.t, "boot", "-m", "128M", "-c", strconv.Itoa(1+i/2%2), "-a", "quiet -- "+script,
+	c := command(v.t, "boot", "-m", "64M", "-c", strconv.Itoa(1+i/2%2), "-a", words,
 		"-d", v.rawImage+cache, "-d", v.ext4Image+cache, "-n", "tap", "-n", fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%d-:7000", v.port),
-		guesttest.Kernel(v.t, "tiny"), guesttest.Initramfs(v.t))
+		guesttest.Kernel(v.t, "tiny"), v.initrd)
 	c.Env = append(c.Env, "TMPDIR="+v.tmp)
 	out, err := c.StdoutPipe()
 	if err != nil {

@@ -6,15 +6,19 @@
 package guesttest
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"govmm/bootimage/initramfs"
 )
 
 // What the tests need is named by these variables.
 const (
 	EnvKernels   = "GOVMM_TEST_KERNELS"   // directory that has the stock kernels, as nested kernel keeps them
 	EnvInitramfs = "GOVMM_TEST_INITRAMFS" // the u-root initramfs with the modules of these kernels
+	EnvPattern   = "GOVMM_TEST_PATTERN"   // the program of package pattern
 )
 
 // Kernels are the names of the stock kernels: Debian's for clouds, and its full one. Each is compressed in
@@ -49,6 +53,31 @@ func kernelFile(t testing.TB, name, pattern string) string {
 func Initramfs(t testing.TB) string {
 	t.Helper()
 	return named(t, EnvInitramfs)
+}
+
+// PatternInitrd writes an initrd, into a directory of the test's, whose init is the program of package pattern.
+func PatternInitrd(t testing.TB) string {
+	t.Helper()
+	program, err := os.ReadFile(named(t, EnvPattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pattern.cpio")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := initramfs.NewWriter(f)
+	err = errors.Join(
+		w.Mkdir("dev", 0o755),
+		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
+		w.WriteFile("init", 0o755, program),
+		w.Close(), f.Close(),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // named is the existing file or directory that a variable of the environment names.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPattern(t *testing.T) {
-	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	f, err := open(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,7 +17,7 @@ func TestPattern(t *testing.T) {
 	var out strings.Builder
 	const blocks = 3
 	for n := int64(1); n <= 5; n++ {
-		report(&out, f, n, blocks)
+		f.report(&out, n, blocks)
 	}
 	if !strings.HasSuffix(out.String(), "stable 5 "+f.Name()+"\n") || strings.Count(out.String(), "stable ") != 5 {
 		t.Errorf("it said %q", out.String())
@@ -36,13 +36,13 @@ func TestPattern(t *testing.T) {
 
 // TestFailure tells of a write that fails, and goes on.
 func TestFailure(t *testing.T) {
-	f, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	f, err := open("/dev/full")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	var out strings.Builder
-	report(&out, f, 2, 10)
+	f.report(&out, 2, 10)
 	if got := out.String(); !strings.HasPrefix(got, "failed 2 /dev/full: ") || strings.Contains(got, "stable") {
 		t.Errorf("it said %q", got)
 	}
