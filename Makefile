@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-compare test-nested fuzz fuzz-long hostile lint generate bench compare clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-nested fuzz fuzz-long hostile lint generate bench compare reliability soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,7 +71,7 @@ shell: ## the same with an interactive shell in the guest
 check: build ## show what this host offers
 	bin/govmm check
 
-test: lint test-unit test-kvm test-linux test-kernel test-compare ## all tests
+test: lint test-unit test-kvm test-linux test-kernel test-faults test-compare ## all tests
 
 test-unit: setup ## tests that need no privileges and no KVM
 	$(GO) test ./...
@@ -112,6 +112,38 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+
+bin/pattern: FORCE
+	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern
+
+# Always in the test host, because they set the clock, mount, and make taps and cgroups.
+FAULTS_ENV = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio GOVMM_TEST_PATTERN=$(CURDIR)/bin/pattern
+test-faults: userland kernel bin/pattern ## faults of the host, killed monitors and soak tests, with small numbers
+	$(call in-nested,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV),5m --always)
+	$(call in-nested,linux,cmd/govmm,TestTinyFault "TestTiny(Kill|Soak|Many)",$(FAULTS_ENV),9m --always)
+
+# The same with large numbers, for docs/reliability.md.
+define reliability-in
+	@mkdir -p bin/reliability
+	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
+	$(4) $(NESTED) --always --dir $(2) --timeout $(5) -- $(CURDIR)/bin/$(1)test/$(notdir $(2)) -test.v -test.run '$(3)' </dev/null >bin/reliability/$(1)-$(notdir $(2)).log 2>&1 || \
+		{ cat bin/reliability/$(1)-$(notdir $(2)).log; exit 1; }
+endef
+
+KILLS  ?= 200
+GUESTS ?= 32
+reliability: userland kernel bin/pattern ## hostile guests, faults and KILLS killed monitors, and write docs/reliability.md (takes half an hour)
+	$(call reliability-in,kvm,machine,TestHostile,,1h)
+	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h)
+	$(GO) test -count=1 -v -run 'TestFaults|TestPowerCut' ./devices/virtio/blk >bin/reliability/blk.log || { cat bin/reliability/blk.log; exit 1; }
+	$(GO) run ./cmd/reliability -dir docs bin/reliability/kvm-machine.log bin/reliability/linux-govmm.log bin/reliability/blk.log
+
+BOOTS   ?= 1000
+SECONDS ?= 1800
+soak: userland kernel bin/pattern ## BOOTS boots in a row, and a guest under load for SECONDS; their rows of docs/reliability.md
+	$(call reliability-in,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV) GOVMM_TEST_BOOTS=$(BOOTS),3h)
+	$(call reliability-in,linux,cmd/govmm,TestTinySoakLoad,$(FAULTS_ENV) GOVMM_TEST_SOAK_SECONDS=$(SECONDS),2h)
+	$(GO) run ./cmd/reliability -dir docs bin/reliability/linux-machine.log bin/reliability/linux-govmm.log
 
 test-compare: setup kernels kernel ## a virtual machine beside containers of runc and crun
 	$(NESTED) setup $(COMPARE_PACKAGES)

@@ -5,8 +5,11 @@ package machine
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +34,71 @@ func TestBootsInARow(t *testing.T) {
 		bootOnce(t, cache, kernel, initrd, disk, 1+i%2)
 	}
 	checkHoldings(t, before)
+}
+
+// TestTinyBootsInARow boots the tiny kernel in one process, again and again. At the end the process has what it had at the beginning.
+func TestTinyBootsInARow(t *testing.T) {
+	boots := 10
+	if text := os.Getenv("GOVMM_TEST_BOOTS"); text != "" {
+		var err error
+		if boots, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kernel, initrd := openFile(t, guesttest.Kernel(t, "tiny")), openFile(t, guesttest.SmallInitrd(t))
+	cache := &kernelcache.Dir{Path: filepath.Join(t.TempDir(), "cache")}
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const warmUp = 4 // after which the runtime has its threads, and the heap its size
+	for i := range warmUp {
+		bootOnce(t, cache, kernel, initrd, disk, 1+i%2)
+	}
+	before := hold(t)
+	memory, threads := resident(t)
+	for i := range boots {
+		bootOnce(t, cache, kernel, initrd, disk, 1+i%2)
+	}
+	checkHoldings(t, before)
+	after, threadsAfter := resident(t)
+	const drift = 4 << 20
+	if after > memory+drift || threadsAfter > threads+4 {
+		t.Errorf("the process had %d KiB and %d threads, and has %d KiB and %d threads", memory>>10, threads, after>>10, threadsAfter)
+	}
+	for _, f := range []struct {
+		key   string
+		value int
+	}{
+		{"boots", boots}, {"boots-failed", 0}, {"boots-memory-first-kib", memory >> 10}, {"boots-memory-last-kib", after >> 10},
+		{"boots-threads-first", threads}, {"boots-threads-last", threadsAfter},
+		{"boots-files-first", before.descriptors}, {"boots-files-last", hold(t).descriptors},
+	} {
+		t.Attr("reliability", fmt.Sprintf("%s=%d", f.key, f.value))
+	}
+}
+
+// resident is the anonymous memory of this process, when garbage is gone, and the number of its threads.
+func resident(t *testing.T) (memory, threads int) {
+	t.Helper()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "RssAnon":
+			_, err = fmt.Sscan(value, &memory)
+		case "Threads":
+			_, err = fmt.Sscan(value, &threads)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return memory << 10, threads
 }
 
 // openedFile is a file and its content.
