@@ -139,10 +139,10 @@ reliability: userland kernel bin/pattern ## hostile guests, faults and KILLS kil
 	$(GO) run ./cmd/reliability -dir docs bin/reliability/kvm-machine.log bin/reliability/linux-govmm.log bin/reliability/blk.log
 
 BOOTS   ?= 1000
-SECONDS ?= 1800
-soak: userland kernel bin/pattern ## BOOTS boots in a row, and a guest under load for SECONDS; their rows of docs/reliability.md
+SOAK    ?= 1800
+soak: userland kernel bin/pattern ## BOOTS boots in a row, and a guest under load for SOAK seconds; their rows of docs/reliability.md
 	$(call reliability-in,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV) GOVMM_TEST_BOOTS=$(BOOTS),3h)
-	$(call reliability-in,linux,cmd/govmm,TestTinySoakLoad,$(FAULTS_ENV) GOVMM_TEST_SOAK_SECONDS=$(SECONDS),2h)
+	$(call reliability-in,linux,cmd/govmm,TestTinySoakLoad,$(FAULTS_ENV) GOVMM_TEST_SOAK_SECONDS=$(SOAK),2h)
 	$(GO) run ./cmd/reliability -dir docs bin/reliability/linux-machine.log bin/reliability/linux-govmm.log
 
 test-compare: setup kernels kernel ## a virtual machine beside containers of runc and crun
