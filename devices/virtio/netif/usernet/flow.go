@@ -35,18 +35,27 @@ type flow struct {
 	route    *stack.Route                  // to the guest, from key.remote
 	resolver int                           // which of the resolvers it asks, of a flow to the name server
 	deliver  func(f *flow, payload []byte) // to the guest
-	used     atomic.Int64                  // when, in nanoseconds
+	began    time.Time                     // its table's
+	used     atomic.Int64                  // when, in nanoseconds after began
 	answered atomic.Bool
 }
 
 // A flowTable has all flows of one kind. When it is full, the flow that was idle longest ends.
 type flowTable struct {
+	began time.Time
+
 	mu    sync.Mutex
 	most  int
 	flows map[flowKey]*flow
 }
 
-func (t *flowTable) init(most int) { t.most = most }
+func (t *flowTable) init(most int) { t.began, t.most = time.Now(), most }
+
+// touch says that the flow is used. The time counts from a moment in the past, as a clock does that nobody sets.
+func (f *flow) touch() { f.used.Store(int64(time.Since(f.began))) }
+
+// idle is how long the flow has not been used.
+func (f *flow) idle() time.Duration { return time.Since(f.began) - time.Duration(f.used.Load()) }
 
 func (t *flowTable) get(k flowKey) *flow {
 	t.mu.Lock()
@@ -101,8 +110,8 @@ func (b *Backend) newFlow(t *flowTable, k flowKey, protocol int, to netip.AddrPo
 	if err != nil {
 		return nil, err
 	}
-	f := &flow{key: k, socket: socket, deliver: deliver}
-	f.used.Store(time.Now().UnixNano())
+	f := &flow{key: k, socket: socket, deliver: deliver, began: t.began}
+	f.touch()
 	if f.raw, err = socket.SyscallConn(); err != nil {
 		socket.Close()
 		return nil, err
@@ -147,7 +156,7 @@ func (b *Backend) receive(t *flowTable, f *flow) {
 	defer t.remove(f)
 	step := func(fd uintptr) bool { return b.receiveReady(f, int(fd)) }
 	for {
-		idle := time.Duration(time.Now().UnixNano() - f.used.Load())
+		idle := f.idle()
 		if idle >= flowIdle {
 			return
 		}
@@ -166,7 +175,7 @@ func (b *Backend) receiveReady(f *flow, fd int) bool {
 		n, err := unix.Read(fd, p[:])
 		switch err {
 		case nil:
-			f.used.Store(time.Now().UnixNano())
+			f.touch()
 			f.answered.Store(true)
 			f.deliver(f, p[:n])
 		case unix.EINTR, unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH:
@@ -179,7 +188,7 @@ func (b *Backend) receiveReady(f *flow, fd int) bool {
 
 // send gives the socket one datagram. What it does not take at once is lost, as datagrams may be.
 func (f *flow) send(payload []byte) {
-	f.used.Store(time.Now().UnixNano())
+	f.touch()
 	f.raw.Control(func(fd uintptr) {
 		for range 2 { // the first may return what an ICMP message said about an earlier one
 			if _, err := unix.Write(int(fd), payload); err == nil || err == unix.EAGAIN {

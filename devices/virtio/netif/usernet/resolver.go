@@ -93,7 +93,7 @@ func (r *resolvers) dialTCP(ctx context.Context) (*net.TCPConn, error) {
 // comes: then the next of the host's is asked.
 func (b *Backend) askResolver(k flowKey, question []byte) {
 	f := b.udp.get(k)
-	if f != nil && !f.answered.Load() && time.Now().UnixNano()-f.used.Load() > int64(time.Second) {
+	if f != nil && !f.answered.Load() && f.idle() > time.Second {
 		b.resolvers.first.CompareAndSwap(uint32(f.resolver), uint32(f.resolver+1))
 		b.udp.remove(f)
 		f.socket.Close()
