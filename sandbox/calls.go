@@ -71,6 +71,7 @@ func runtimeCalls() []call {
 		{unix.SYS_CLOSE, "the end", nil},
 		{unix.SYS_EXIT, "the end of a thread", nil},
 		{unix.SYS_EXIT_GROUP, "the end", nil},
+		{unix.SYS_RESTART_SYSCALL, "sleeps go on after SIGSTOP and SIGCONT", nil},
 		{unix.SYS_RT_SIGACTION, dying, nil},
 		{unix.SYS_SCHED_GETAFFINITY, settingProcs, nil},
 		{unix.SYS_PREAD64, settingProcs, nil},

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -43,7 +44,7 @@ func ret(action uint32) unix.SockFilter {
 
 // jump skips yes instructions if what is loaded is k, and no otherwise.
 func jump(k uint32, yes, no int) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: uint8(yes), Jf: uint8(no)}
+	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: near(yes), Jf: near(no)}
 }
 
 const (
@@ -53,7 +54,7 @@ const (
 )
 
 // assemble makes the filter of a list: calls that are not on it raise SIGSYS, and those of other architectures' interfaces end the process at once.
-// The kernel runs it only for calls with a check, and remembers the others (Linux 5.11).
+// The kernel runs it for each number when it is installed, to remember those that need no more (Linux 5.11), and then only for calls with a check.
 func assemble(calls []call) []unix.SockFilter {
 	f := []unix.SockFilter{
 		load(offsetArch),
@@ -63,12 +64,32 @@ func assemble(calls []call) []unix.SockFilter {
 		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: x32, Jt: 0, Jf: 1},
 		ret(kill),
 	}
+	calls = slices.Clone(calls)
+	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.nr, b.nr) })
+	return append(f, search(calls)...)
+}
+
+// search finds the number that is loaded among calls, which are sorted, by halves.
+func search(calls []call) (f []unix.SockFilter) {
+	if middle := len(calls) / 2; middle > 0 {
+		left, right := search(calls[:middle]), search(calls[middle:])
+		f = append(f, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: calls[middle].nr, Jt: near(len(left))})
+		return slices.Concat(f, left, right)
+	}
 	for _, c := range calls {
 		body := c.body()
 		f = append(f, jump(c.nr, 0, len(body)))
 		f = append(f, body...)
 	}
 	return append(f, ret(trap))
+}
+
+// near holds that a jump is one that the machine has: the lists are constant, and a test assembles the longest.
+func near(n int) uint8 {
+	if n > 255 {
+		panic("sandbox: the list of system calls is too long for jumps of 255")
+	}
+	return uint8(n)
 }
 
 // body is what is done with the call, of 255 instructions at most.
@@ -99,7 +120,7 @@ func seccompLayer() Layer {
 	return l
 }
 
-// program gives the system calls of a policy, those that are made most often first.
+// program gives the system calls of a policy.
 func program(p Policy) []call {
 	calls := slices.Concat(machineCalls(), runtimeCalls())
 	if p.Sockets >= OpenSockets {

@@ -120,7 +120,7 @@ func Apply(p Policy) (missing []Layer, err error) {
 // settleRuntime has Go's runtime do what it does once, or else would do at any time.
 func settleRuntime() error {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0)) // it follows the host no more (settingProcs)
-	_, _ = time.Now().Zone()                  // the time zone's file is read
+	_, _ = time.Now().Zone()                  // the time zone's file is read, unless time.Local is set
 	r, w, err := os.Pipe()                    // the poller is made
 	if err != nil {
 		return err

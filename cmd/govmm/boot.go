@@ -127,7 +127,7 @@ func (f *bootFlags) run(replaced bool) error {
 	if err != nil {
 		return err
 	}
-	if err := f.sandbox.check(); err != nil {
+	if err := f.sandbox.prepare(); err != nil {
 		return err
 	}
 	if err := closeStrays(f.devices.nets); err != nil {

@@ -130,7 +130,7 @@ func (f *runFlags) runStatus() (int, error) {
 	if err := f.complete(); err != nil {
 		return 0, err
 	}
-	if err := f.sandbox.check(); err != nil {
+	if err := f.sandbox.prepare(); err != nil {
 		return 0, err
 	}
 	if err := closeStrays([]string{f.net}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -29,8 +30,10 @@ func addSandboxFlag(c *cobra.Command, mode *sandboxMode) {
 		word[sandboxMode]{"on", sandboxOn}, word[sandboxMode]{"strict", sandboxStrict}, word[sandboxMode]{"off", sandboxOff})
 }
 
-// check refuses, before anything is done, what strict cannot have.
-func (mode sandboxMode) check() error {
+// prepare is called before anything is done. It refuses what strict cannot have.
+func (mode sandboxMode) prepare() error {
+	// The log tells the time in UTC: to find out the zone takes files, which would have to be read before.
+	time.Local = time.UTC
 	if mode != sandboxStrict {
 		return nil
 	}

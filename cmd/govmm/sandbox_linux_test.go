@@ -92,14 +92,20 @@ func (c *callCounter) start(args ...string) *session {
 }
 
 // inSandbox waits until the monitor has a filter.
-func (s *session) inSandbox() {
+func (s *session) inSandbox() { s.t.Helper(); s.hasStatus("Seccomp:\t2\n") }
+
+// inState waits until the monitor's first thread is in a state, as proc_pid_status(5) names it.
+func (s *session) inState(letter string) { s.t.Helper(); s.hasStatus("State:\t" + letter) }
+
+// hasStatus waits for a line of the monitor's status.
+func (s *session) hasStatus(line string) {
 	s.t.Helper()
 	for {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 		if err != nil || strings.Contains(string(status), "\nState:\tZ") {
 			s.fatalf("no monitor: %v", err)
 		}
-		if strings.Contains(string(status), "\nSeccomp:\t2\n") {
+		if strings.Contains(string(status), "\n"+line) {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -127,6 +133,12 @@ func TestTinySandboxCalls(t *testing.T) {
 	s.try("wget -O /tmp/none http://nothing.invalid/") // asks for the name
 	s.run("dd if=/dev/zero of=/dev/vdb bs=1M count=16")
 	s.run("mkdir -p /mnt && mount -t ext4 -o discard /dev/vda /mnt && dd if=/dev/zero of=/mnt/x bs=1M count=4 && sync && rm /mnt/x && umount /mnt")
+	for _, sig := range []unix.Signal{unix.SIGSTOP, unix.SIGCONT} {
+		if err := s.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		s.inState(map[unix.Signal]string{unix.SIGSTOP: "T", unix.SIGCONT: "S"}[sig])
+	}
 	s.powerOff()
 	c.stop()
 
