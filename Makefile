@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-nested fuzz fuzz-long hostile lint generate bench compare reliability soak clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-nested fuzz fuzz-long hostile lint reproducible generate bench compare reliability soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,28 +122,30 @@ test-faults: userland kernel bin/pattern ## faults of the host, killed monitors 
 	$(call in-nested,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV),5m --always)
 	$(call in-nested,linux,cmd/govmm,TestTinyFault "TestTiny(Kill|Soak|Many)",$(FAULTS_ENV),9m --always)
 
-# The same with large numbers, for docs/reliability.md.
+# The same with large numbers, for docs/reliability.md. $(6) is the log's name.
 define reliability-in
 	@mkdir -p bin/reliability
 	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
-	$(4) $(NESTED) --always --dir $(2) --timeout $(5) -- $(CURDIR)/bin/$(1)test/$(notdir $(2)) -test.v -test.run '$(3)' </dev/null >bin/reliability/$(1)-$(notdir $(2)).log 2>&1 || \
-		{ cat bin/reliability/$(1)-$(notdir $(2)).log; exit 1; }
+	$(4) $(NESTED) --always --dir $(2) --timeout $(5) -- $(CURDIR)/bin/$(1)test/$(notdir $(2)) -test.v -test.run '$(3)' </dev/null >bin/reliability/$(6).log 2>&1 || \
+		{ cat bin/reliability/$(6).log; exit 1; }
 endef
 
 KILLS  ?= 200
 GUESTS ?= 32
-reliability: userland kernel bin/pattern ## hostile guests, faults and KILLS killed monitors, and write docs/reliability.md (takes half an hour)
-	$(call reliability-in,kvm,machine,TestHostile,,1h)
-	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h)
+HOSTILETIME ?= 2m
+reliability: userland initramfs kernel bin/pattern ## hostile guests for HOSTILETIME on each device, faults and KILLS killed monitors, and write docs/reliability.md (takes 90 minutes)
+	$(call reliability-in,kvm,machine,TestHostile,GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostile)
+	$(call reliability-in,linux,cmd/govmm,TestHostileKernel,$(LINUX_ENV) GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostilekernel)
+	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h,faults)
 	$(GO) test -count=1 -v -run 'TestFaults|TestPowerCut' ./devices/virtio/blk >bin/reliability/blk.log || { cat bin/reliability/blk.log; exit 1; }
-	$(GO) run ./cmd/reliability -dir docs bin/reliability/kvm-machine.log bin/reliability/linux-govmm.log bin/reliability/blk.log
+	$(GO) run ./cmd/reliability -dir docs $(patsubst %,bin/reliability/%.log,hostile hostilekernel faults blk)
 
 BOOTS   ?= 1000
 SOAK    ?= 1800
 soak: userland kernel bin/pattern ## BOOTS boots in a row, and a guest under load for SOAK seconds; their rows of docs/reliability.md
-	$(call reliability-in,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV) GOVMM_TEST_BOOTS=$(BOOTS),3h)
-	$(call reliability-in,linux,cmd/govmm,TestTinySoakLoad,$(FAULTS_ENV) GOVMM_TEST_SOAK_SECONDS=$(SOAK),2h)
-	$(GO) run ./cmd/reliability -dir docs bin/reliability/linux-machine.log bin/reliability/linux-govmm.log
+	$(call reliability-in,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV) GOVMM_TEST_BOOTS=$(BOOTS),3h,boots)
+	$(call reliability-in,linux,cmd/govmm,TestTinySoakLoad,$(FAULTS_ENV) GOVMM_TEST_SOAK_SECONDS=$(SOAK),2h,load)
+	$(GO) run ./cmd/reliability -dir docs bin/reliability/boots.log bin/reliability/load.log
 
 test-compare: setup kernels kernel ## a virtual machine beside containers of runc and crun
 	$(NESTED) setup $(COMPARE_PACKAGES)
@@ -164,17 +166,24 @@ fuzz-long: ## the same for an hour each
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=1h
 
 # Each device over each transport by itself. What fails here is not run again.
-HOSTILETIME ?= 2m
 hostile: setup initramfs ## hostile guests on each device for HOSTILETIME (2m), on a real KVM
 	$(GO) test -c -tags kvmtest,smallinit -o bin/kvmtest/machine ./machine
 	GOVMM_HOSTILE_TIME=$(HOSTILETIME) $(NESTED) --dir machine --timeout 2h -- $(CURDIR)/bin/kvmtest/machine -test.v -test.run TestHostile </dev/null
 	$(GO) test -c -tags linuxtest,smallinit -o bin/linuxtest/govmm ./cmd/govmm
 	GOVMM_HOSTILE_TIME=$(HOSTILETIME) $(LINUX_ENV) $(NESTED) --dir cmd/govmm --timeout 2h -- $(CURDIR)/bin/linuxtest/govmm -test.v -test.run TestHostileKernel </dev/null
 
-lint: ## formatting and vet, with every build tag
+lint: ## formatting, vet with every build tag, and the modules' sums
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }
 	$(GO) vet ./...
 	@for t in kvmtest linuxtest nestedtest; do $(GO) vet -tags $$t ./... || exit 1; done
+	$(GO) mod verify
+
+# The second build has another directory and an empty cache; what it prints is the same as the first.
+reproducible: build ## build twice and compare
+	rm -rf bin/again && git clone -q . bin/again
+	GOCACHE=$(CURDIR)/bin/again/cache $(MAKE) -C bin/again build VERSION=$(VERSION)
+	@for p in govmm govmm-compare; do cmp bin/$$p bin/again/bin/$$p || exit 1; done; sha256sum bin/govmm bin/govmm-compare
+	rm -rf bin/again
 
 generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...

@@ -23,14 +23,15 @@ import (
 
 // A victim is a guest that writes a pattern to two disks, one of them with a file system, and whose monitor is killed.
 type victim struct {
-	t         *testing.T
-	r         *rand.Rand
-	raw, ext4 *patternFile
-	rawImage  string
-	ext4Image string
-	tmp       string
-	initrd    string
-	port      int
+	forwarding string // before all
+	t          *testing.T
+	r          *rand.Rand
+	raw, ext4  *patternFile
+	rawImage   string
+	ext4Image  string
+	tmp        string
+	initrd     string
+	port       int
 
 	startTime time.Duration // from the start to the first block, in the first run
 
@@ -55,7 +56,7 @@ func TestTinyKill(t *testing.T) {
 	}
 	tool(t, "truncate", "-s", strconv.Itoa(patternBlocks*patternBlock), v.rawImage)
 	tool(t, "/sbin/mke2fs", "-q", "-t", "ext4", v.ext4Image, "32M")
-	forwarding := ipForwarding(t)
+	v.forwarding = ipForwarding(t)
 	for i := range kills {
 		v.run(i)
 		v.look()
@@ -63,7 +64,7 @@ func TestTinyKill(t *testing.T) {
 			t.Fatalf("after kill %d", i+1)
 		}
 	}
-	v.end(kills, forwarding)
+	v.end(kills)
 	figure(t, "kills", kills)
 	figure(t, "kills-while-writing", v.working)
 	figure(t, "kill-blocks-checked", v.checked)
@@ -182,14 +183,14 @@ func (v *victim) look() {
 	if err := os.RemoveAll(dir); err != nil {
 		v.t.Error(err)
 	}
-	checkNoTap(v.t)
+	v.lookAtNetwork()
 	if left, err := os.ReadDir(v.tmp); err != nil || len(left) > 0 {
 		v.t.Errorf("in TMPDIR are %v, %v", left, err)
 	}
 }
 
-// end ends a last guest in order, which takes away what the killed ones left of the network.
-func (v *victim) end(i int, forwarding string) {
+// end ends a last guest in order.
+func (v *victim) end(i int) {
 	v.t.Helper()
 	c, out := v.start(i)
 	lines := make(chan int, patternBlocks)
@@ -205,9 +206,15 @@ func (v *victim) end(i int, forwarding string) {
 	if status := exitStatus(v.t, c.Wait()); status != 128+int(syscall.SIGTERM) {
 		v.t.Errorf("exit status %d", status)
 	}
+	v.lookAtNetwork()
+}
+
+// lookAtNetwork holds that nothing of the tap is left: a process of its own has seen to that, and has ended with the monitor's standard error.
+func (v *victim) lookAtNetwork() {
+	v.t.Helper()
 	checkNoTap(v.t)
-	if got := ipForwarding(v.t); got != forwarding {
-		v.t.Errorf("IP forwarding is %s and was %s", got, forwarding)
+	if got := ipForwarding(v.t); got != v.forwarding {
+		v.t.Errorf("IP forwarding is %s and was %s", got, v.forwarding)
 	}
 	tables, err := new(nftables.Conn).ListTables()
 	if err != nil {

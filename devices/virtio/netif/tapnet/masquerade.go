@@ -90,7 +90,32 @@ func field(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []
 	}
 }
 
-// unmasquerade removes the table of a tap, and those of taps that are not there any more.
+// locked does steps, all of them whatever fails, while no other process of ours does any: tables and IP forwarding belong to the whole host. What they
+// lock is a file that is there wherever there are taps, and that nobody else locks.
+func locked(steps ...func() error) error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := flock(fd); err != nil {
+		return fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	for _, step := range steps {
+		err = errors.Join(err, step())
+	}
+	return err
+}
+
+func flock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// unmasquerade removes the table of a tap, which may be empty, and those of taps that are not there any more.
 func unmasquerade(which iface) error {
 	names, err := ours()
 	if err != nil {

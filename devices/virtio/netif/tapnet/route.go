@@ -54,8 +54,7 @@ func route(name string, log *slog.Logger) (*routed, error) {
 		func() error { return r.tap.setAddress(unix.SIOCSIFADDR, r.host()) },
 		func() error { return r.tap.setAddress(unix.SIOCSIFNETMASK, mask) },
 		r.tap.up,
-		r.masquerade,
-		forward,
+		func() error { return locked(r.masquerade, forward) },
 	} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, r.close())
@@ -70,7 +69,7 @@ func route(name string, log *slog.Logger) (*routed, error) {
 // close undoes what is not undone with the tap.
 func (r *routed) close() error {
 	r.stopServing()
-	return errors.Join(unmasquerade(r.tap), unforward())
+	return locked(func() error { return unmasquerade(r.tap) }, unforward)
 }
 
 func (r *routed) stopServing() {

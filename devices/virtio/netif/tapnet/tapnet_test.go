@@ -188,6 +188,41 @@ func TestLeftByKill(t *testing.T) {
 	n.routed = nil
 }
 
+// TestSweep has somebody else remove what a routed tap leaves, whose tap is gone, or has come back as another's.
+func TestSweep(t *testing.T) {
+	n := newNetwork(t, Options{Routed: true})
+	trace, err := n.Trace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.CloseTap(); err != nil {
+		t.Fatal(err)
+	}
+	again := newNetwork(t, Options{Routed: true})
+	if again.Name() != n.Name() {
+		t.Errorf("taps %s and %s", n.Name(), again.Name())
+	}
+	if err := Sweep(trace); err != nil {
+		t.Error(err)
+	}
+	if names, err := ours(); err != nil || len(names) != 2 || !forwarding(t) {
+		t.Errorf("the second tap has lost tables: %v, %v", names, err)
+	}
+	if trace, err = again.Trace(); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.CloseTap(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(trace); err != nil {
+		t.Error(err)
+	}
+	if names, err := ours(); err != nil || len(names) != 0 || forwarding(t) {
+		t.Errorf("tables %v, %v are left", names, err)
+	}
+	n.routed, again.routed = nil, nil
+}
+
 // An address of the test's other networks.
 var (
 	guestMAC   = []byte{2, 0, 0, 0, 0, 5}
