@@ -54,10 +54,11 @@ func runTests(m *testing.M) int {
 type arrangement string
 
 const (
-	asNobody arrangement = "nobody"    // give up root
-	noKVM    arrangement = "no KVM"    // hide /dev/kvm; the process has a mount namespace of its own
-	falseKVM arrangement = "false KVM" // put another device in its place; same
-	oldKVM   arrangement = "old KVM"   // have KVM deny that it has KVM_CAP_IRQFD
+	asNobody   arrangement = "nobody"      // give up root
+	noKVM      arrangement = "no KVM"      // hide /dev/kvm; the process has a mount namespace of its own
+	falseKVM   arrangement = "false KVM"   // put another device in its place; same
+	oldKVM     arrangement = "old KVM"     // have KVM deny that it has KVM_CAP_IRQFD
+	noLandlock arrangement = "no Landlock" // have the kernel deny that it has Landlock
 )
 
 func arrange(a arrangement) error {
@@ -69,6 +70,8 @@ func arrange(a arrangement) error {
 		return unix.Mount("none", "/dev", "tmpfs", 0, "")
 	case oldKVM:
 		return denyCap(kvm.CapIRQFD)
+	case noLandlock:
+		return denyLandlock()
 	case falseKVM:
 		return unix.Mount("/dev/null", "/dev/kvm", "", unix.MS_BIND, "")
 	}

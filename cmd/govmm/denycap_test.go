@@ -13,17 +13,8 @@ import (
 // denyCap has the kernel answer 0 when this process asks KVM for a capability, which means that KVM lacks it. All other
 // calls reach KVM.
 func denyCap(c kvm.Cap) error {
-	const (
-		checkExtension = 0xae03 // KVM_CHECK_EXTENSION, _IO(KVMIO, 0x03)
-
-		// Offsets in struct seccomp_data of the number and of the arguments' lower halves.
-		number, request, argument = 0, 24, 32
-
-		load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		answer = unix.BPF_RET | unix.BPF_K
-	)
-	filter := []unix.SockFilter{
+	const checkExtension = 0xae03 // KVM_CHECK_EXTENSION, _IO(KVMIO, 0x03)
+	return filterCalls([]unix.SockFilter{
 		{Code: load, K: number},
 		{Code: equal, K: unix.SYS_IOCTL, Jf: 5},
 		{Code: load, K: request},
@@ -32,7 +23,30 @@ func denyCap(c kvm.Cap) error {
 		{Code: equal, K: uint32(c), Jf: 1},
 		{Code: answer, K: unix.SECCOMP_RET_ERRNO}, // with the number 0 it is a result and no error
 		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
-	}
+	})
+}
+
+// denyLandlock has the kernel answer as one without Landlock does.
+func denyLandlock() error {
+	return filterCalls([]unix.SockFilter{
+		{Code: load, K: number},
+		{Code: equal, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 1},
+		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+	})
+}
+
+const (
+	// Offsets in struct seccomp_data of the number and of the arguments' lower halves.
+	number, request, argument = 0, 24, 32
+
+	load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	answer = unix.BPF_RET | unix.BPF_K
+)
+
+// filterCalls gives all threads of this process a filter.
+func filterCalls(filter []unix.SockFilter) error {
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

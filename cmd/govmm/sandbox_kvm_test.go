@@ -67,3 +67,27 @@ func TestSandboxFlag(t *testing.T) {
 		stop()
 	}
 }
+
+// TestSandboxWithoutLandlock is a host that lacks a part: it is said, in one line, and strict refuses to start.
+func TestSandboxWithoutLandlock(t *testing.T) {
+	for flag, want := range map[string]int{"--sandbox=on": 0, "--sandbox=strict": 1, "--sandbox=off": 0} {
+		c := command(t, "boot", flag, writeGuest(t, guestPowerOff))
+		c.Env = append(c.Env, envArrange+"="+string(noLandlock))
+		r := finish(t, c)
+		if r.status != want {
+			t.Errorf("%s: %v", flag, r)
+		}
+		if flag == "--sandbox=off" {
+			if r.stderr != "" {
+				t.Errorf("%s: %v", flag, r)
+			}
+			continue
+		}
+		checkOneLine(t, r.stderr, "this host has no landlock (not in this kernel); a host kernel of Linux 5.13 or later")
+	}
+	c := command(t, "check")
+	c.Env = append(c.Env, envArrange+"="+string(noLandlock))
+	if r := finish(t, c); !regexp.MustCompile(`(?m)^sandbox: landlock +absent +not in this kernel$`).MatchString(r.stdout) {
+		t.Errorf("check: %v", r)
+	}
+}
