@@ -34,6 +34,7 @@ func machineCalls() []call {
 func requests() []uint32 {
 	return slices.Concat(kvm.GuestRequests(), []uint32{
 		unix.TIOCINQ,       // what a socket holds
+		unix.SIOCGIFINDEX,  // the zone of a name server's address
 		unix.TUNSETOFFLOAD, // a driver has chosen what a tap may do for it
 		unix.TUNSETQUEUE,   // and how many queues it uses
 		unix.BLKDISCARD,

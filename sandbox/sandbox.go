@@ -30,7 +30,7 @@ type Policy struct {
 	// Sockets says what it does with sockets of IPv4 and IPv6.
 	Sockets Sockets
 
-	// Readable are files, and directories with all that is below them, that it opens for reading. What is not there is left out.
+	// Readable are files, and directories with all that is below them, that it opens for reading. What is not there may be looked for.
 	Readable []string
 
 	// Files is how many descriptors the process may have open, if not zero.

@@ -98,7 +98,7 @@ func policy(nets []backend) sandbox.Policy {
 func resolverFiles() []string {
 	path, err := filepath.EvalSymlinks(resolvconf.Path)
 	if err != nil {
-		return nil
+		return []string{resolvconf.Path} // it may be looked for
 	}
 	dir := filepath.Dir(path)
 	if dir == filepath.Dir(resolvconf.Path) && os.Geteuid() == 0 {
