@@ -62,9 +62,19 @@ type Layer struct {
 	Remedy string // what to do where it cannot be had
 }
 
-// Layers looks at what the host offers, and changes nothing.
+// foreignThreads is what a program with cgo lacks.
+var foreignThreads = Layer{
+	Name: "pure-Go build", Detail: "this program is built with cgo, whose threads Go does not know, and has no sandbox",
+	Remedy: "build it with CGO_ENABLED=0, as make build does",
+}
+
+// Layers looks at what the host and this program offer, and changes nothing.
 func Layers() []Layer {
-	return []Layer{seccompLayer(), landlockLayer()}
+	layers := []Layer{seccompLayer(), landlockLayer()}
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno == syscall.ENOTSUP {
+		layers = append(layers, foreignThreads)
+	}
+	return layers
 }
 
 // Missing gives those that the host does not have.
@@ -78,8 +88,8 @@ func Missing() (missing []Layer) {
 }
 
 // Apply puts the process, with all its threads and all that they start, into the sandbox, and gives the layers that the host does not
-// have. With an error some layers may be there and others not. The process must be one without cgo, because the threads of C are not known to Go.
-// It is called once, when everything is open that will be needed.
+// have. With an error some layers may be there and others not. A process with cgo gets none, because the threads of C are not known to Go
+// and make calls of their own. Apply is called once, when everything is open that will be needed.
 func Apply(p Policy) (missing []Layer, err error) {
 	// Each layer is taken on by the calling thread first, and by others then.
 	runtime.LockOSThread()
@@ -90,7 +100,11 @@ func Apply(p Policy) (missing []Layer, err error) {
 	if err := limit(p.Files); err != nil {
 		return nil, err
 	}
-	if err := onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
+	err = onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		return []Layer{foreignThreads}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	l := landlockLayer()
@@ -131,10 +145,7 @@ func settleRuntime() error {
 // onAllThreads makes a system call that changes only the thread which makes it on all of them.
 func onAllThreads(what string, nr, a1, a2, a3 uintptr) error {
 	_, _, errno := syscall.AllThreadsSyscall(nr, a1, a2, a3)
-	switch {
-	case errno == syscall.ENOTSUP:
-		return fmt.Errorf("%s: this program is built with cgo, whose threads Go does not know: build it with CGO_ENABLED=0", what)
-	case errno != 0:
+	if errno != 0 {
 		return fmt.Errorf("%s: %w", what, errno)
 	}
 	return nil

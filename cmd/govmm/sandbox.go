@@ -47,7 +47,7 @@ func (mode sandboxMode) prepare() error {
 func lacks(missing []sandbox.Layer) string {
 	var texts []string
 	for _, l := range missing {
-		texts = append(texts, fmt.Sprintf("this host has no %s (%s)", l.Name, l.Detail))
+		texts = append(texts, fmt.Sprintf("no %s (%s)", l.Name, l.Detail))
 	}
 	return strings.Join(texts, ", ")
 }

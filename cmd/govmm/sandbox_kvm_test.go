@@ -83,7 +83,7 @@ func TestSandboxWithoutLandlock(t *testing.T) {
 			}
 			continue
 		}
-		checkOneLine(t, r.stderr, "this host has no landlock (not in this kernel); a host kernel of Linux 5.13 or later")
+		checkOneLine(t, r.stderr, "no landlock (not in this kernel); a host kernel of Linux 5.13 or later")
 	}
 	c := command(t, "check")
 	c.Env = append(c.Env, envArrange+"="+string(noLandlock))
