@@ -37,7 +37,8 @@ it needs root.
 
 The kernel is one with virtio over PCI, its console and an initramfs built in, as "make kernel" builds it; stock kernels have the first two as modules.
 
-Exit status: the command's; 128 and the number of the signal that ended it; 126 if it cannot be run, 127 if it is not there; 125 for an error of govmm's own.`
+Exit status: the command's; 128 and the number of the signal that ended it; 126 if it cannot be run, 127 if it is not there; 125 for an error of govmm's own;
+159 if the sandbox ended it, because the monitor made a system call that it never makes by itself.`
 
 type runFlags struct {
 	rootfs, kernel string

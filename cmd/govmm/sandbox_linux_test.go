@@ -122,7 +122,7 @@ func TestTinySandboxCalls(t *testing.T) {
 	if err := os.WriteFile(bare, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port, sum := serveFile(t, "127.0.0.1")
+	port, sum := serveBytes(t, "127.0.0.1", 8<<20)
 	listen := freePort(t)
 
 	s := c.start("-m", "512M", "-c", "2", "--console", "virtio", "--balloon", "-d", image, "-d", bare,

@@ -21,6 +21,7 @@ const statusHelp = `Exit status:
   0        the guest powered off or rebooted, or was ended with Ctrl-A X
   1        wrong usage, or an error of the host
   2        the guest crashed: triple fault, or KVM could not go on
+  159      the sandbox ended it: the monitor made a system call that it never makes by itself
   130,143  ended by SIGINT or SIGTERM (in general, 128 and the signal's number)
   (v<<1)|1 with --debug-exit, the guest wrote v to port 0xf4`
 
