@@ -45,10 +45,10 @@ func hostileKernel(t *testing.T, kernel string, devices int, flags ...string) {
 		t.Fatal(err)
 	}
 	before := filesBeside(t, disk)
-	c := commandWithin(t, limit+runTime, append(append([]string{"boot"}, flags...), "-a", "quiet console=ttyS0 -- hostile -time "+duration, "-m", "512M", "-c", "2",
+	c := commandWithin(t, limit+2*runTime, append(append([]string{"boot"}, flags...), "-a", "quiet console=ttyS0 -- hostile -time "+duration, "-m", "512M", "-c", "2",
 		"-d", disk, "-n", "user,restrict", "--balloon", "--console", "virtio", kernel, guesttest.Initramfs(t))...)
 	// A guest that has written over its own kernel may stand still for ever.
-	term := time.AfterFunc(limit+40*time.Second, func() { _ = c.Process.Signal(syscall.SIGTERM) })
+	term := time.AfterFunc(limit+100*time.Second, func() { _ = c.Process.Signal(syscall.SIGTERM) })
 	defer term.Stop()
 	started := time.Now()
 	r := finish(t, c)
