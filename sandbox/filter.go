@@ -34,54 +34,106 @@ type call struct {
 	check *check
 }
 
-func load(offset uint32) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
-}
-
-func ret(action uint32) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: action}
-}
-
-// jump skips yes instructions if what is loaded is k, and no otherwise.
-func jump(k uint32, yes, no int) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: near(yes), Jf: near(no)}
-}
-
 const (
 	allow = uint32(unix.SECCOMP_RET_ALLOW)
 	trap  = uint32(unix.SECCOMP_RET_TRAP)
 	kill  = uint32(unix.SECCOMP_RET_KILL_PROCESS)
 )
 
+// An assembler makes a program that ends in two instructions to which all others jump: the kernel compiles it at each start, so it is to be short.
+type assembler struct {
+	code  []unix.SockFilter
+	jumps []pending
+}
+
+// A pending jump is one to the end: if what is loaded is what is asked for, or if it is not.
+type pending struct {
+	at  int
+	yes bool
+	to  uint32 // allow or trap
+}
+
 // assemble makes the filter of a list: calls that are not on it raise SIGSYS, and those of other architectures' interfaces end the process at once.
 // The kernel runs it for each number when it is installed, to remember those that need no more (Linux 5.11), and then only for calls with a check.
 func assemble(calls []call) []unix.SockFilter {
-	f := []unix.SockFilter{
-		load(offsetArch),
-		jump(auditArch, 1, 0),
-		ret(kill),
-		load(offsetNumber),
-		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: x32, Jt: 0, Jf: 1},
-		ret(kill),
-	}
+	var a assembler
+	a.load(offsetArch)
+	a.jump(unix.BPF_JEQ, auditArch, 1, 0)
+	a.ret(kill)
+	a.load(offsetNumber)
+	a.jump(unix.BPF_JGE, x32, 0, 1)
+	a.ret(kill)
 	calls = slices.Clone(calls)
 	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.nr, b.nr) })
-	return append(f, search(calls)...)
+	a.search(calls)
+	a.end()
+	return a.code
+}
+
+func (a *assembler) load(offset uint32) {
+	a.code = append(a.code, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset})
+}
+
+func (a *assembler) ret(action uint32) {
+	a.code = append(a.code, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: action})
+}
+
+// jump compares what is loaded with k, and skips yes instructions or no.
+func (a *assembler) jump(how uint16, k uint32, yes, no int) {
+	a.code = append(a.code, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_K | how, K: k, Jt: near(yes), Jf: near(no)})
+}
+
+// later has the last jump go to the end in one of its cases.
+func (a *assembler) later(yes bool, to uint32) {
+	a.jumps = append(a.jumps, pending{len(a.code) - 1, yes, to})
 }
 
 // search finds the number that is loaded among calls, which are sorted, by halves.
-func search(calls []call) (f []unix.SockFilter) {
-	if middle := len(calls) / 2; middle > 0 {
-		left, right := search(calls[:middle]), search(calls[middle:])
-		f = append(f, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: calls[middle].nr, Jt: near(len(left))})
-		return slices.Concat(f, left, right)
+func (a *assembler) search(calls []call) {
+	if len(calls) == 1 {
+		a.found(calls[0])
+		return
 	}
-	for _, c := range calls {
-		body := c.body()
-		f = append(f, jump(c.nr, 0, len(body)))
-		f = append(f, body...)
+	middle := len(calls) / 2
+	a.jump(unix.BPF_JGE, calls[middle].nr, 0, 0)
+	at := len(a.code)
+	a.search(calls[:middle])
+	a.code[at-1].Jt = near(len(a.code) - at)
+	a.search(calls[middle:])
+}
+
+// found decides on the number that is loaded: it is c's, or none of the list.
+func (a *assembler) found(c call) {
+	a.jump(unix.BPF_JEQ, c.nr, 0, 0)
+	a.later(false, trap)
+	if c.check == nil {
+		a.later(true, allow)
+		return
 	}
-	return append(f, ret(trap))
+	a.load(uint32(offsetArgs + 8*c.check.arg))
+	if c.check.mask != 0 {
+		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.check.mask})
+	}
+	for _, v := range c.check.values {
+		a.jump(unix.BPF_JEQ, v, 0, 0)
+		a.later(true, allow)
+	}
+	a.later(false, trap) // the last of them
+}
+
+// end appends the two instructions and lets the jumps reach them.
+func (a *assembler) end() {
+	ends := map[uint32]int{allow: len(a.code), trap: len(a.code) + 1}
+	for _, j := range a.jumps {
+		distance := near(ends[j.to] - j.at - 1)
+		if j.yes {
+			a.code[j.at].Jt = distance
+		} else {
+			a.code[j.at].Jf = distance
+		}
+	}
+	a.ret(allow)
+	a.ret(trap)
 }
 
 // near holds that a jump is one that the machine has: the lists are constant, and a test assembles the longest.
@@ -90,21 +142,6 @@ func near(n int) uint8 {
 		panic("sandbox: the list of system calls is too long for jumps of 255")
 	}
 	return uint8(n)
-}
-
-// body is what is done with the call, of 255 instructions at most.
-func (c *call) body() []unix.SockFilter {
-	if c.check == nil {
-		return []unix.SockFilter{ret(allow)}
-	}
-	f := []unix.SockFilter{load(uint32(offsetArgs + 8*c.check.arg))}
-	if c.check.mask != 0 {
-		f = append(f, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.check.mask})
-	}
-	for i, v := range c.check.values {
-		f = append(f, jump(v, len(c.check.values)-i, 0))
-	}
-	return append(f, ret(trap), ret(allow))
 }
 
 func seccompLayer() Layer {

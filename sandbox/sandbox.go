@@ -100,27 +100,15 @@ func Apply(p Policy) (missing []Layer, err error) {
 	if err := limit(p.Files); err != nil {
 		return nil, err
 	}
-	err = onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
-	if errors.Is(err, unix.ENOTSUP) {
+	if missing, err = restrictThreads(p); errors.Is(err, unix.ENOTSUP) {
 		return []Layer{foreignThreads}, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	l := landlockLayer()
-	if l.Have {
-		err = restrictFiles(p)
-	} else {
-		missing = append(missing, l)
-	}
-	if err != nil {
-		return missing, fmt.Errorf("landlock: %w", err)
-	}
-	if err := dropPrivileges(len(p.Readable) == 0); err != nil {
 		return missing, err
 	}
-	if s := seccompLayer(); !s.Have {
-		return append(missing, s), nil
+	l := seccompLayer()
+	if !l.Have {
+		return append(missing, l), nil
 	}
 	if err := catchViolations(p.Complaint, p.Ending); err != nil {
 		return missing, fmt.Errorf("SIGSYS: %w", err)
@@ -129,6 +117,33 @@ func Apply(p Policy) (missing []Layer, err error) {
 		return missing, fmt.Errorf("seccomp: %w", err)
 	}
 	return missing, nil
+}
+
+// restrictThreads puts on the layers that each thread has for itself.
+func restrictThreads(p Policy) (missing []Layer, err error) {
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &have[0]); err != nil {
+		return nil, fmt.Errorf("capabilities: %w", err)
+	}
+	if err := forbidPrivileges(have); err != nil {
+		return nil, err
+	}
+	l := landlockLayer()
+	if !l.Have {
+		missing = append(missing, l)
+	} else if err := restrictFiles(p); err != nil {
+		return nil, fmt.Errorf("landlock: %w", err)
+	}
+	return missing, dropPrivileges(have, len(p.Readable) == 0)
+}
+
+// forbidPrivileges sets no_new_privs, on which Landlock and seccomp insist. A process with CAP_SYS_ADMIN needs it for seccomp only,
+// and that hands it on from this thread to all others.
+func forbidPrivileges(have [2]unix.CapUserData) error {
+	if have[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0 && seccompLayer().Have {
+		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
+	return onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
 }
 
 // settleRuntime has Go's runtime do what it does once, or else would do at any time.
@@ -187,12 +202,7 @@ func lower(resource int, to uint64) error {
 
 // dropPrivileges takes the root directory and all capabilities away, where there are any.
 // The bounding set stays: only execve(2) would look at it, and there is none.
-func dropPrivileges(noFiles bool) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var have [2]unix.CapUserData
-	if err := unix.Capget(&header, &have[0]); err != nil {
-		return fmt.Errorf("capabilities: %w", err)
-	}
+func dropPrivileges(have [2]unix.CapUserData, noFiles bool) error {
 	if noFiles && have[0].Effective&(1<<unix.CAP_SYS_CHROOT) != 0 {
 		if err := changeRoot(); err != nil {
 			return err
