@@ -239,12 +239,12 @@ func TestCache(t *testing.T) {
 		}
 		return found
 	}
-	boot := func(t *testing.T, want string) {
+	boot := func(t *testing.T, want, says string) {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "timing")
 		c := command(t, "boot", "--timing-json", file, "-a", "quiet", guesttest.Kernel(t, usualKernel), guesttest.SmallInitrd(t))
 		c.Env = append(c.Env, "XDG_CACHE_HOME="+dir)
-		if r := finish(t, c); r.status != 0 || r.stderr != "" || !strings.Contains(r.stdout, guesttest.InitLine[:10]) {
+		if r := finish(t, c); r.status != 0 || (r.stderr != "") != (says != "") || !strings.Contains(r.stderr, says) || !strings.Contains(r.stdout, guesttest.InitLine[:10]) {
 			t.Error(r)
 		}
 		if got := readStages(t, file); !got[want] {
@@ -253,14 +253,15 @@ func TestCache(t *testing.T) {
 	}
 	for _, step := range []struct {
 		name, want string
+		says       string // on standard error
 		prepare    func() error
 	}{
-		{"empty", "kernel unpacked", func() error { return nil }},
-		{"warm", "cache hit", func() error { return nil }},
-		{"damaged", "kernel unpacked", func() error { return flipByte(entries()[0], 0x300000) }},
-		{"warm again", "cache hit", func() error { return nil }},
-		{"cut", "kernel unpacked", func() error { return os.Truncate(entries()[0], 12345) }},
-		{"file system full", "kernel unpacked", func() error {
+		{"empty", "kernel unpacked", "", func() error { return nil }},
+		{"warm", "cache hit", "", func() error { return nil }},
+		{"damaged", "kernel unpacked", "", func() error { return flipByte(entries()[0], 0x300000) }},
+		{"warm again", "cache hit", "", func() error { return nil }},
+		{"cut", "kernel unpacked", "", func() error { return os.Truncate(entries()[0], 12345) }},
+		{"file system full", "kernel unpacked", "no space left on device", func() error {
 			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
@@ -270,14 +271,14 @@ func TestCache(t *testing.T) {
 			t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 			return unix.Mount("none", dir, "tmpfs", 0, "size=8M")
 		}},
-		{"read-only", "kernel unpacked", func() error {
+		{"read-only", "kernel unpacked", "read-only file system", func() error {
 			return unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 		}},
 	} {
 		if err := step.prepare(); err != nil {
 			t.Fatal(step.name, err)
 		}
-		t.Run(step.name, func(t *testing.T) { boot(t, step.want) })
+		t.Run(step.name, func(t *testing.T) { boot(t, step.want, step.says) })
 	}
 }
 
