@@ -56,7 +56,7 @@ type pending struct {
 // assemble makes the filter of a list: calls that are not on it raise SIGSYS, and those of other architectures' interfaces end the process at once.
 // The kernel runs it for each number when it is installed, to remember those that need no more (Linux 5.11), and then only for calls with a check.
 func assemble(calls []call) []unix.SockFilter {
-	var a assembler
+	a := assembler{make([]unix.SockFilter, 0, 256), make([]pending, 0, 256)} // more than there are
 	a.load(offsetArch)
 	a.jump(unix.BPF_JEQ, auditArch, 1, 0)
 	a.ret(kill)
