@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -25,7 +27,7 @@ type page struct {
 func render(all figures) ([]byte, error) {
 	p := &page{all: all, used: map[string]bool{}}
 	t, err := template.New("page").Option("missingkey=error").Funcs(template.FuncMap{
-		"fig": p.value, "date": p.date, "passed": p.passed, "rest": p.rest,
+		"fig": p.value, "date": p.date, "passed": p.passed, "matrix": p.matrix, "rest": p.rest,
 	}).Parse(pageTemplate)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,38 @@ func (p *page) passed(key string) string {
 	return "passed " + p.date(key)
 }
 
-// rest gives the rows of the table of all figures that the page has not shown: key, value, test and date.
+// matrix gives a table of the figures whose keys begin with prefix, and go on with a name, a colon and what was measured of it: a row for
+// each name, and a column for each measure.
+func (p *page) matrix(prefix string) string {
+	rows, columns := map[string]map[string]string{}, map[string]bool{}
+	for key, f := range p.all {
+		name, measure, ok := strings.Cut(strings.TrimPrefix(key, prefix), ": ")
+		if !ok || !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		p.used[key] = true
+		if rows[name] == nil {
+			rows[name] = map[string]string{"date": f.Date}
+		}
+		rows[name][measure], columns[measure] = f.Value, true
+	}
+	if len(rows) == 0 {
+		return missing + "\n"
+	}
+	titles := append(slices.Sorted(maps.Keys(columns)), "date")
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s | %s |\n|---%s|\n", strings.TrimSpace(prefix), strings.Join(titles, " | "), strings.Repeat("|---", len(titles)))
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		fmt.Fprintf(&b, "| %s |", cell(name))
+		for _, title := range titles {
+			fmt.Fprintf(&b, " %s |", cell(cmp.Or(rows[name][title], "-")))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// rest gives a table of all figures that the page has not shown: key, value, test and date.
 func (p *page) rest() string {
 	var rows []string
 	for key, f := range p.all {
@@ -65,8 +98,11 @@ func (p *page) rest() string {
 			rows = append(rows, fmt.Sprintf("| %s | %s | `%s` | %s |", cell(key), cell(f.Value), cell(f.Test), f.Date))
 		}
 	}
+	if len(rows) == 0 {
+		return ""
+	}
 	slices.Sort(rows)
-	return strings.Join(rows, "\n")
+	return "## Other figures\n\n| what | value | test | date |\n|---|---|---|---|\n" + strings.Join(rows, "\n")
 }
 
 // cell is text that does not end a cell of a table.

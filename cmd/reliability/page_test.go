@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"| 200 times, not measured of them", "| 2001-02-03 |",
 		"| boots in one process (`make soak`) | 1000 |", "| 2002-03-04 |",
-		"| hostile net: requests | 12\\|3 | `TestHostile/net` | 2001-02-03 |",
+		"| hostile | requests | date |", "| net | 12\\|3 | 2001-02-03 |",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
