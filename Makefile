@@ -78,10 +78,10 @@ test-unit: setup ## tests that need no privileges and no KVM
 	cd bootimage/initramfs/uroot && $(GO) test ./...
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
-# where they boot Linux, each test by itself and STREAMS of them at a time, for most of them keep less than two processors busy.
+# where they boot Linux, each test by itself and STREAMS of them at a time, for a test host has two processors.
 # What fails runs again, once, because where QEMU could not be mended (docs/testing.md, "QEMU's faults") guests hang now and then; and
 # it is said.
-STREAMS ?= 2
+STREAMS ?= $(shell echo $$(( ($$(nproc) + 1) / 2 )))
 define in-nested
 	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); export binary; \

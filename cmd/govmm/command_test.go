@@ -79,7 +79,7 @@ func arrange(a arrangement) error {
 }
 
 // runTime is far beyond what any guest of these tests needs: it is for those that hang.
-const runTime = 2 * time.Minute
+const runTime = 4 * time.Minute
 
 // command is govmm with args. After runTime it is made to show its goroutines and die.
 func command(t testing.TB, args ...string) *exec.Cmd {
