@@ -72,7 +72,7 @@ func runtimeCalls() []call {
 		{unix.SYS_CLOSE, "the end", nil},
 		{unix.SYS_EXIT, "the end of a thread", nil},
 		{unix.SYS_EXIT_GROUP, "the end", nil},
-		{unix.SYS_RESTART_SYSCALL, "sleeps go on after SIGSTOP and SIGCONT", nil},
+		{unix.SYS_RESTART_SYSCALL, goingOn, nil},
 		{unix.SYS_RT_SIGACTION, dying, nil},
 		{unix.SYS_SCHED_GETAFFINITY, settingProcs, nil},
 		{unix.SYS_PREAD64, settingProcs, nil},
@@ -85,6 +85,7 @@ const (
 	// sets it; what was begun before may go on.
 	settingProcs = "what the runtime has begun before to set GOMAXPROCS"
 	naming       = "names of mappings, on a host with CONFIG_ANON_VMA_NAME"
+	goingOn      = "sleeps that go on after SIGSTOP and SIGCONT, if a thread slept"
 	dying        = "the end by a second signal, while the first one has not ended the program yet"
 )
 
