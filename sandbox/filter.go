@@ -144,17 +144,19 @@ func near(n int) uint8 {
 	return uint8(n)
 }
 
+// haveSeccomp asks in a way that fails, and that tells whether there is such an operation before a filter is looked at.
+func haveSeccomp() bool {
+	return errors.Is(unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0), unix.EFAULT)
+}
+
+// noSeccomp is the layer where it is missing.
+var noSeccomp = Layer{Name: "seccomp", Detail: "not in this kernel", Remedy: "a host kernel with CONFIG_SECCOMP_FILTER"}
+
 func seccompLayer() Layer {
-	l := Layer{Name: "seccomp"}
-	// It fails in a way that tells whether there is such an operation, before a filter is looked at.
-	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0)
-	if l.Have = errors.Is(err, unix.EFAULT); l.Have {
-		calls := program(Policy{})
-		l.Detail = describe(len(calls))
-		return l
+	if !haveSeccomp() {
+		return noSeccomp
 	}
-	l.Detail, l.Remedy = "not in this kernel", "a host kernel with CONFIG_SECCOMP_FILTER"
-	return l
+	return Layer{Name: "seccomp", Have: true, Detail: describe(len(program(Policy{})))}
 }
 
 // program gives the system calls of a policy.

@@ -106,9 +106,8 @@ func Apply(p Policy) (missing []Layer, err error) {
 	if err != nil {
 		return missing, err
 	}
-	l := seccompLayer()
-	if !l.Have {
-		return append(missing, l), nil
+	if !haveSeccomp() {
+		return append(missing, noSeccomp), nil
 	}
 	if err := catchViolations(p.Complaint, p.Ending); err != nil {
 		return missing, fmt.Errorf("SIGSYS: %w", err)
@@ -140,7 +139,7 @@ func restrictThreads(p Policy) (missing []Layer, err error) {
 // forbidPrivileges sets no_new_privs, on which Landlock and seccomp insist. A process with CAP_SYS_ADMIN needs it for seccomp only,
 // and that hands it on from this thread to all others.
 func forbidPrivileges(have [2]unix.CapUserData) error {
-	if have[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0 && seccompLayer().Have {
+	if have[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0 && haveSeccomp() {
 		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	}
 	return onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)

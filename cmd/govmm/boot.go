@@ -169,12 +169,9 @@ func (f *bootFlags) run(replaced bool) error {
 	if err := con.start(ctx, send); err != nil {
 		return err
 	}
-	shed := newShedder()
-	m.FinishLoading()
-	if err := f.sandbox.enter(devices.nets); err != nil {
+	if _, err := f.sandbox.start(m, devices.nets); err != nil {
 		return err
 	}
-	go shed.shed()
 	outcome, err := m.Run(ctx)
 	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message

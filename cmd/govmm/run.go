@@ -162,12 +162,11 @@ func (f *runFlags) runStatus() (int, error) {
 	}
 	defer open.close()
 	defer m.Close()
-	enter := func() error { return f.sandbox.enter(open.nets) }
-	return f.attend(ctx, end, m, session, kernelSays, enter)
+	return f.attend(ctx, end, m, open.nets, session, kernelSays)
 }
 
-// attend runs the machine until the command ends. When all is open that the run needs, it calls enter.
-func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, session *agent.Session, kernelSays *kernelLog, enter func() error) (int, error) {
+// attend runs the machine, with its networks, until the command ends.
+func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, nets []backend, session *agent.Session, kernelSays *kernelLog) (int, error) {
 	con := openConsole(end, slog.New(slog.DiscardHandler))
 	defer con.restore()
 	if err := f.connect(ctx, con, session); err != nil {
@@ -182,12 +181,10 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		case <-ctx.Done():
 		}
 	}()
-	shed := newShedder()
-	m.FinishLoading()
-	if err := enter(); err != nil {
+	shed, err := f.sandbox.start(m, nets)
+	if err != nil {
 		return 0, err
 	}
-	go shed.shed()
 	go giveBack(ctx, m, session, shed)
 	outcome, err := m.Run(ctx)
 	cause := context.Cause(ctx)

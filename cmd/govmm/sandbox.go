@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"govmm/devices/virtio/netif/resolvconf"
 	"govmm/devices/virtio/netif/usernet"
+	"govmm/machine"
 	"govmm/sandbox"
 )
 
@@ -78,6 +80,18 @@ func (mode sandboxMode) enter(nets []backend) error {
 	return nil
 }
 
+// start is the last step before the guest runs: all that the run opens is open, and what is left to do of the machine's start is done first. It has the memory given
+// back that only the start needed; the shedder can do that again.
+func (mode sandboxMode) start(m *machine.Machine, nets []backend) (*shedder, error) {
+	s := newShedder()
+	m.FinishLoading()
+	if err := mode.enter(nets); err != nil {
+		return nil, err
+	}
+	go s.shed()
+	return s, nil
+}
+
 // policy is what is left to a machine with these networks.
 func policy(nets []backend) sandbox.Policy {
 	p := sandbox.Policy{Files: mostFiles}
@@ -123,8 +137,8 @@ func closeStrays(nets []string) error {
 		return err
 	}
 	for _, name := range names {
-		var fd int
-		if _, err := fmt.Sscan(name, &fd); err != nil || fd <= unix.Stderr || named(nets, fd) {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= unix.Stderr || named(nets, fd) {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
