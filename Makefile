@@ -133,7 +133,7 @@ endef
 KILLS  ?= 200
 GUESTS ?= 32
 HOSTILETIME ?= 2m
-reliability: userland initramfs kernel bin/pattern ## hostile guests for HOSTILETIME on each device, faults and KILLS killed monitors, and write docs/reliability.md (takes 90 minutes)
+reliability: userland initramfs kernel bin/pattern ## hostile guests for HOSTILETIME on each device, faults and KILLS killed monitors, and write docs/reliability.md (takes hours)
 	$(call reliability-in,kvm,machine,TestHostile,GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostile)
 	$(call reliability-in,linux,cmd/govmm,TestHostileKernel,$(LINUX_ENV) GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostilekernel)
 	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h,faults)

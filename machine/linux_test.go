@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,13 +38,7 @@ func TestBootsInARow(t *testing.T) {
 
 // TestTinyBootsInARow boots the tiny kernel in one process, again and again. At the end the process has what it had at the beginning.
 func TestTinyBootsInARow(t *testing.T) {
-	boots := 10
-	if text := os.Getenv("GOVMM_TEST_BOOTS"); text != "" {
-		var err error
-		if boots, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	boots := guesttest.Count(t, "GOVMM_TEST_BOOTS", 10)
 	kernel, initrd := openFile(t, guesttest.Kernel(t, "tiny")), openFile(t, guesttest.SmallInitrd(t))
 	cache := &kernelcache.Dir{Path: filepath.Join(t.TempDir(), "cache")}
 	disk := filepath.Join(t.TempDir(), "disk.img")
@@ -75,7 +68,7 @@ func TestTinyBootsInARow(t *testing.T) {
 		{"boots-threads-first", threads}, {"boots-threads-last", threadsAfter},
 		{"boots-files-first", before.descriptors}, {"boots-files-last", hold(t).descriptors},
 	} {
-		t.Attr("reliability", fmt.Sprintf("%s=%d", f.key, f.value))
+		guesttest.Figure(t, f.key, f.value)
 	}
 }
 

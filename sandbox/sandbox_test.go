@@ -316,3 +316,17 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("%d calls, and %d with everything", few, all)
 	}
 }
+
+// TestDocumented holds the documentation to the numbers of system calls.
+func TestDocumented(t *testing.T) {
+	few := len(Permissions(Policy{}))
+	all := len(Permissions(Policy{Sockets: NewSockets, Readable: []string{"/"}}))
+	for path, want := range map[string]string{
+		"../docs/threat-model.md": fmt.Sprintf("There are %d without `--net user` and %d with it.", few, all),
+		"../README.md":            fmt.Sprintf("%d system calls are left", few),
+	} {
+		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q (%v)", path, want, err)
+		}
+	}
+}

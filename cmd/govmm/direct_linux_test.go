@@ -40,23 +40,7 @@ func selfInitrd(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "initrd")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := initramfs.NewWriter(f)
-	for _, err := range []error{
-		w.Mkdir("dev", 0o755), w.Mkdir("proc", 0o755),
-		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
-		w.WriteFile("init", 0o755, program),
-		w.Close(), f.Close(),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return path
+	return guesttest.ProgramInitrd(t, program)
 }
 
 // tellBases is what the test binary does as the first process of a guest: it says where the kernel lies.
@@ -107,7 +91,7 @@ func bootBases(t *testing.T, words, initrd string) bases {
 // TestKASLR holds that each boot has bases of its own, all of them legal, and that nokaslr is honoured.
 func TestKASLR(t *testing.T) {
 	const atOnce = 2
-	boots := count(t, "GOVMM_TEST_KASLR_BOOTS", 8)
+	boots := guesttest.Count(t, "GOVMM_TEST_KASLR_BOOTS", 8)
 	initrd := selfInitrd(t)
 	var (
 		mu   sync.Mutex

@@ -83,7 +83,7 @@ func faultImage(s *session, image string) {
 	if got, err := os.ReadFile(image); err != nil || len(got) != 4<<10 || !bytes.HasPrefix(got, []byte("new new ")) {
 		s.t.Errorf("the file in place of the image has %d bytes, %v", len(got), err)
 	}
-	figure(s.t, "fault-image", "passed")
+	guesttest.Figure(s.t, "fault-image", "passed")
 }
 
 func must(t *testing.T, err error) {
@@ -105,13 +105,13 @@ func faultTap(s *session) {
 		s.t.Error("the host answers over a tap that is gone")
 	}
 	s.run("ping -c 2 10.0.2.2")
-	figure(s.t, "fault-tap", "passed")
+	guesttest.Figure(s.t, "fault-tap", "passed")
 }
 
 // faultStopped stops the monitor for a while, with the guest at work.
 func faultStopped(s *session) {
 	s.t.Helper()
-	seconds := count(s.t, "GOVMM_TEST_STOP_SECONDS", 3)
+	seconds := guesttest.Count(s.t, "GOVMM_TEST_STOP_SECONDS", 3)
 	s.try("{ ping -c 1000 -i 0.01 10.0.2.2 >/dev/null 2>&1 & }")
 	must(s.t, s.cmd.Process.Signal(syscall.SIGSTOP))
 	s.typeLine("echo typed-$((6*7))")
@@ -119,7 +119,7 @@ func faultStopped(s *session) {
 	must(s.t, s.cmd.Process.Signal(syscall.SIGCONT))
 	s.await(regexp.MustCompile(`typed-42\r?\n# `))
 	s.run("ping -c 2 10.0.2.2")
-	figure(s.t, "stopped-seconds", seconds)
+	guesttest.Figure(s.t, "stopped-seconds", seconds)
 }
 
 // faultClock sets the host's clock back by an hour, and to where it was again.
@@ -138,7 +138,7 @@ func faultClock(s *session) {
 	s.run("dd if=/dev/vda of=/dev/null bs=64K")
 	s.run("ping -c 2 10.0.2.2")
 	s.run("dhclient -ipv6=false eth0")
-	figure(s.t, "fault-clock", "passed")
+	guesttest.Figure(s.t, "fault-clock", "passed")
 }
 
 // TestTinyFaultFull has a sparse image on a file system that is full. The guest is told of each write that fails, and when there is room again they work.
@@ -174,7 +174,7 @@ func TestTinyFaultFull(t *testing.T) {
 	if got := stderr.String(); !strings.Contains(got, "no space left on device") || strings.Count(got, "disk request failed") >= failed {
 		t.Errorf("%d writes failed; standard error: %s", failed, got)
 	}
-	figure(t, "full-writes-failed", failed)
+	guesttest.Figure(t, "full-writes-failed", failed)
 }
 
 // fill writes a file as large as there is room for.
@@ -201,7 +201,7 @@ func TestTinyFaultCache(t *testing.T) {
 	if r.status != 0 || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "will have to be unpacked again") {
 		t.Error(r)
 	}
-	figure(t, "fault-cache", "passed")
+	guesttest.Figure(t, "fault-cache", "passed")
 }
 
 // TestTinyFaultConsole has nobody read the console. The guest waits, and the monitor does not grow; when somebody reads, the guest
@@ -235,7 +235,7 @@ func TestTinyFaultConsole(t *testing.T) {
 		}
 		r.Close()
 	}
-	figure(t, "fault-console", "passed")
+	guesttest.Figure(t, "fault-console", "passed")
 }
 
 // awaitFull waits until a pipe of that size is full, or has no room for the console's next bytes.
@@ -278,5 +278,5 @@ func TestTinyFaultMemory(t *testing.T) {
 		t.Error(r)
 	}
 	checkNoTap(t)
-	figure(t, "fault-memory", "passed")
+	guesttest.Figure(t, "fault-memory", "passed")
 }

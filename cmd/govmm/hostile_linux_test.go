@@ -78,7 +78,7 @@ func hostileKernel(t *testing.T, kernel string, devices int, flags ...string) {
 	for key, value := range map[string]string{
 		"writes": writes, "seconds": fmt.Sprintf("%.1f s", time.Since(started).Seconds()), "exit status": strconv.Itoa(r.status),
 	} {
-		t.Attr("reliability", fmt.Sprintf("hostile kernel %s: %s=%s", name, key, value))
+		guesttest.Figure(t, fmt.Sprintf("hostile kernel %s: %s", name, key), value)
 	}
 }
 

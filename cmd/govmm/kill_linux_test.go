@@ -45,7 +45,7 @@ const mostLines = 60
 // TestTinyKill kills the monitor at random moments. What the guest was told is stable is on its disks, and nothing
 // stays that the next start, with the same flags, would stumble over.
 func TestTinyKill(t *testing.T) {
-	kills := count(t, "GOVMM_TEST_KILLS", 8)
+	kills := guesttest.Count(t, "GOVMM_TEST_KILLS", 8)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	dir := fileSystem(t, 160<<20)
@@ -65,10 +65,10 @@ func TestTinyKill(t *testing.T) {
 		}
 	}
 	v.end(kills)
-	figure(t, "kills", kills)
-	figure(t, "kills-while-writing", v.working)
-	figure(t, "kill-blocks-checked", v.checked)
-	figure(t, "kill-blocks-lost", 0)
+	guesttest.Figure(t, "kills", kills)
+	guesttest.Figure(t, "kills-while-writing", v.working)
+	guesttest.Figure(t, "kill-blocks-checked", v.checked)
+	guesttest.Figure(t, "kill-blocks-lost", 0)
 }
 
 // start starts the guest of run i. What is alike in all runs is what could be left behind: disks, tap and port.

@@ -27,7 +27,7 @@ const (
 // TestTinySoakLoad has one guest write and read its disk and fetch from the network again and again. All data are right, and
 // the monitor holds at the end what it held at the beginning.
 func TestTinySoakLoad(t *testing.T) {
-	seconds := count(t, "GOVMM_TEST_SOAK_SECONDS", 10)
+	seconds := guesttest.Count(t, "GOVMM_TEST_SOAK_SECONDS", 10)
 	port, sum := serveBytes(t, "127.0.0.1", soakFile)
 	image := filepath.Join(t.TempDir(), "disk.img")
 	if err := os.WriteFile(image, make([]byte, 4*soakFile), 0o644); err != nil {
@@ -77,20 +77,20 @@ func TestTinySoakLoad(t *testing.T) {
 	if last.files > first.files || last.threads > first.threads+2 || last.memory > first.memory+memoryDrift {
 		t.Errorf("the monitor held %+v at first, and %+v after %d rounds", first, last, rounds)
 	}
-	figure(t, "soak-seconds", int(time.Since(began).Seconds()))
-	figure(t, "soak-rounds", rounds)
-	figure(t, "soak-mib", rounds*soakFile*3>>20)
-	figure(t, "soak-memory-first-kib", first.memory>>10)
-	figure(t, "soak-memory-last-kib", last.memory>>10)
-	figure(t, "soak-files-first", first.files)
-	figure(t, "soak-files-last", last.files)
-	figure(t, "soak-threads-first", first.threads)
-	figure(t, "soak-threads-last", last.threads)
+	guesttest.Figure(t, "soak-seconds", int(time.Since(began).Seconds()))
+	guesttest.Figure(t, "soak-rounds", rounds)
+	guesttest.Figure(t, "soak-mib", rounds*soakFile*3>>20)
+	guesttest.Figure(t, "soak-memory-first-kib", first.memory>>10)
+	guesttest.Figure(t, "soak-memory-last-kib", last.memory>>10)
+	guesttest.Figure(t, "soak-files-first", first.files)
+	guesttest.Figure(t, "soak-files-last", last.files)
+	guesttest.Figure(t, "soak-threads-first", first.threads)
+	guesttest.Figure(t, "soak-threads-last", last.threads)
 }
 
 // TestTinyManyGuests has many guests up at the same time.
 func TestTinyManyGuests(t *testing.T) {
-	guests := count(t, "GOVMM_TEST_GUESTS", 8)
+	guests := guesttest.Count(t, "GOVMM_TEST_GUESTS", 8)
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	if err := guesttest.WriteSmallInitrd(initrd, guesttest.Await); err != nil {
 		t.Fatal(err)
@@ -125,5 +125,5 @@ func TestTinyManyGuests(t *testing.T) {
 			t.Errorf("guest %d: exit status %d", i+1, status)
 		}
 	}
-	figure(t, "guests-at-once", guests)
+	guesttest.Figure(t, "guests-at-once", guests)
 }

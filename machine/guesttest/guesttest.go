@@ -62,22 +62,33 @@ func PatternInitrd(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "pattern.cpio")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := initramfs.NewWriter(f)
-	err = errors.Join(
-		w.Mkdir("dev", 0o755),
-		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
-		w.WriteFile("init", 0o755, program),
-		w.Close(), f.Close(),
-	)
-	if err != nil {
+	return ProgramInitrd(t, program)
+}
+
+// ProgramInitrd writes an initrd, into a directory of the test's, whose init is a program, and that has nothing else but what it needs to be one.
+func ProgramInitrd(t testing.TB, program []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "initrd")
+	if err := writeInitrd(path, program, func(*initramfs.Writer) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// writeInitrd writes an initrd with a console, an empty /proc, an init and more.
+func writeInitrd(path string, program []byte, more func(*initramfs.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := initramfs.NewWriter(f)
+	return errors.Join(
+		w.Mkdir("dev", 0o755), w.Mkdir("proc", 0o755),
+		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
+		w.WriteFile("init", 0o755, program),
+		more(w),
+		w.Close(), f.Close(),
+	)
 }
 
 // named is the existing file or directory that a variable of the environment names.

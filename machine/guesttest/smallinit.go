@@ -3,8 +3,6 @@ package guesttest
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -36,18 +34,9 @@ func SmallInitrd(t testing.TB) string {
 
 // WriteSmallInitrd is SmallInitrd for others than tests, and for another end.
 func WriteSmallInitrd(path string, then Then) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := initramfs.NewWriter(f)
-	return errors.Join(
-		w.Mkdir("dev", 0o755),
-		w.Mknod("dev/console", os.ModeDevice|os.ModeCharDevice|0o600, 5, 1),
-		w.WriteFile("init", 0o755, smallInit(then)),
-		w.WriteFile("ballast", 0o644, make([]byte, 1<<20)),
-		w.Close(), f.Close(),
-	)
+	return writeInitrd(path, smallInit(then), func(w *initramfs.Writer) error {
+		return w.WriteFile("ballast", 0o644, make([]byte, 1<<20))
+	})
 }
 
 // System calls and their arguments (include/uapi/linux/reboot.h, arch/x86/entry/syscalls/syscall_64.tbl).
