@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-nested fuzz fuzz-long hostile lint reproducible generate bench compare reliability soak clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate bench compare reliability soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,10 +68,13 @@ shell: ## the same with an interactive shell in the guest
 	@$(MAKE) --no-print-directory -j2 initramfs-demo
 	bin/demo -shell -kernel $$($(NESTED) kernel $(KERNEL)) -initramfs bin/initramfs-demo.cpio
 
+examples: build ## build the programs of the lessons (docs/lessons) into bin/examples
+	$(GO) build -o bin/examples/ ./examples/...
+
 check: build ## show what this host offers
 	bin/govmm check
 
-test: lint test-unit test-kvm test-linux test-kernel test-faults test-compare ## all tests
+test: lint test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons ## all tests
 
 test-unit: setup ## tests that need no privileges and no KVM
 	$(GO) test ./...
@@ -152,6 +155,9 @@ test-compare: setup kernels kernel ## a virtual machine beside containers of run
 	$(call in-nested,linux,compare/oci,TestRunc TestCrun,,9m)
 	$(call in-nested,linux,cmd/govmm-compare,TestCompare TestInterrupted,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_GOVMM=$(CURDIR)/bin/govmm,10m)
 
+test-lessons: userland kernel examples ## every command of the lessons, and the solutions of their exercises
+	$(GO) test -tags lessonstest -timeout 30m ./examples/... ./docs/lessons
+
 test-nested: setup ## the nested test host and the guests' userland themselves
 	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...
 
@@ -175,7 +181,7 @@ hostile: setup initramfs ## hostile guests on each device for HOSTILETIME (2m), 
 lint: ## formatting, vet with every build tag, and the modules' sums
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }
 	$(GO) vet ./...
-	@for t in kvmtest linuxtest nestedtest; do $(GO) vet -tags $$t ./... || exit 1; done
+	@for t in kvmtest linuxtest lessonstest nestedtest; do $(GO) vet -tags $$t ./... || exit 1; done
 	$(GO) mod verify
 
 # The second build has another directory and an empty cache; what it prints is the same as the first.

@@ -1,0 +1,74 @@
+package lessons
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write into the pages what is so now")
+
+// A link to a line of code names what stands there: [`dispatch`](../../machine/vcpu.go#L83) leads to a line with the word dispatch.
+var codeLink = regexp.MustCompile("\\[`([^`\\]]+)`\\]\\(([^)#]+\\.(?:go|s|c|sh))#L([0-9]+)\\)")
+
+// Any link to a file of the repository.
+var fileLink = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
+// TestLinks follows the links to files and to lines of code. With -update it puts right the numbers of lines that have moved.
+func TestLinks(t *testing.T) {
+	for _, p := range pages(t) {
+		text := strings.Join(p.lines, "\n") + "\n"
+		for _, m := range fileLink.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s: a link leads to %s, which is not there", p.name, m[1])
+			}
+		}
+		changed := codeLink.ReplaceAllStringFunc(text, func(link string) string {
+			m := codeLink.FindStringSubmatch(link)
+			line, err := findLine(m[2], m[1], m[3])
+			if err != nil {
+				t.Errorf("%s: %s: %v", p.name, link, err)
+				return link
+			}
+			return fmt.Sprintf("[`%s`](%s#L%d)", m[1], m[2], line)
+		})
+		if *update && changed != text {
+			if err := os.WriteFile(p.name, []byte(changed), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// findLine gives the number of the line of file that has word, which is to be the given one; with -update it is the nearest to it.
+func findLine(file, word, number string) (int, error) {
+	data, err := os.ReadFile(filepath.FromSlash(file))
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, err
+	}
+	isWord := regexp.MustCompile(`(^|\W)` + regexp.QuoteMeta(word) + `(\W|$)`)
+	best := 0
+	for i, line := range strings.Split(string(data), "\n") {
+		if isWord.MatchString(line) && (best == 0 || abs(i+1-n) < abs(best-n)) {
+			best = i + 1
+		}
+	}
+	switch {
+	case best == 0:
+		return 0, fmt.Errorf("no line has the word %s", word)
+	case best != n && !*update:
+		return 0, fmt.Errorf("line %d has no word %s; the nearest is line %d (go test ./docs/lessons -run TestLinks -update)", n, word, best)
+	}
+	return best, nil
+}
+
+func abs(n int) int { return max(n, -n) }

@@ -1,0 +1,5 @@
+//go:build lessonstest
+
+package exercise
+
+const checkSolutions = true
