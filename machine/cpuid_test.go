@@ -6,8 +6,8 @@ import (
 	"govmm/kvm"
 )
 
-// hostCPUID is the kind of list that KVM_GET_SUPPORTED_CPUID gives on an AMD host.
-func hostCPUID() []kvm.CPUIDEntry {
+// supportedCPUID is the kind of list that KVM_GET_SUPPORTED_CPUID gives on an AMD host.
+func supportedCPUID() []kvm.CPUIDEntry {
 	return []kvm.CPUIDEntry{
 		{Function: 0, EAX: 0x10, EBX: 0x6874_7541},
 		{Function: 1, EBX: 0x0710_0800, ECX: 0x0000_0001, EDX: 0x078b_fbff},
@@ -37,7 +37,7 @@ func TestCPUIDTopology(t *testing.T) {
 	for _, tt := range []struct{ cpus, id, bits int }{
 		{1, 0, 0}, {2, 1, 1}, {3, 2, 2}, {4, 3, 2}, {5, 4, 3}, {16, 15, 4}, {128, 64, 7}, {129, 0, 8}, {254, 252, 8}, {254, 253, 8},
 	} {
-		list := cpuidFor(hostCPUID(), tt.id, tt.cpus, true)
+		list := cpuidFor(supportedCPUID(), tt.id, tt.cpus, true)
 		l1 := leaf(t, list, 1, 0)
 		if got := int(l1.EBX >> 24); got != tt.id {
 			t.Errorf("%d CPUs: initial APIC ID %d, want %d", tt.cpus, got, tt.id)
@@ -69,7 +69,7 @@ func TestCPUIDTopology(t *testing.T) {
 }
 
 func TestCPUIDCachesShared(t *testing.T) {
-	list := cpuidFor(hostCPUID(), 0, 4, false)
+	list := cpuidFor(supportedCPUID(), 0, 4, false)
 	if got := leaf(t, list, 4, 0).EAX >> 14 & 0xfff; got != 0 {
 		t.Errorf("L1 is shared by %d more, want none", got)
 	}
@@ -86,7 +86,7 @@ func TestCPUIDCachesShared(t *testing.T) {
 
 // TestCPUIDOnIntel holds that a leaf that only AMD defines stays the host's on other processors.
 func TestCPUIDOnIntel(t *testing.T) {
-	host := hostCPUID()
+	host := supportedCPUID()
 	host[0].EBX = 0x756e_6547 // "Genu"
 	if got := leaf(t, cpuidFor(host, 1, 4, true), leafAMDAddrSizes, 0); got != host[8] {
 		t.Errorf("%+v, want %+v", got, host[8])
@@ -94,9 +94,9 @@ func TestCPUIDOnIntel(t *testing.T) {
 }
 
 func TestCPUIDKeepsHost(t *testing.T) {
-	host := hostCPUID()
+	host := supportedCPUID()
 	list := cpuidFor(host, 1, 2, false)
-	if host[1] != hostCPUID()[1] {
+	if host[1] != supportedCPUID()[1] {
 		t.Error("the host's list was changed")
 	}
 	if leaf(t, list, 0x4000_0000, 0).EBX != 0x4b4d_564b {

@@ -29,7 +29,7 @@ func (m *Machine) addVCPUs() error {
 	if err != nil {
 		return err
 	}
-	m.first = bootState{cpuid: cpuid, tscDeadline: deadline > 0}
+	m.first = bootState{cpuid: addBrand(cpuid), tscDeadline: deadline > 0}
 	ready := make(chan error)
 	for id := range m.cfg.cpus() {
 		v := &vcpu{id: id, m: m}
