@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate bench compare reliability soak clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate pictures bench compare reliability soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -193,6 +193,12 @@ reproducible: build ## build twice and compare
 
 generate: ## regenerate what is generated (needs gcc and linux-libc-dev)
 	$(GO) generate ./...
+
+# Sources that are made from code, then the pictures, then what all of them were.
+pictures: ## draw the diagrams of docs/architecture.md again (needs the Go module proxy)
+	$(GO) test ./docs -run 'Picture$$' -update >/dev/null
+	cd docs/pictures/draw && $(GO) vet . && $(GO) run . ..
+	cd docs/pictures && LC_ALL=C sha256sum *.dot *.svg draw/* >SHA256SUMS
 
 # The host's programs, with the shared libraries that they name, where they have them.
 bin/bench.cpio: FORCE
