@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ const (
 
 var (
 	dispensable = regexp.MustCompile(`(?s)^.*?<svg|<!--.*?-->\n|<title>.*?</title>\n|<text[^>]*>\s*</text>\n| xmlns:xlink="[^"]*"| font-family="Arial"`)
+	fontSize    = regexp.MustCompile(`font-size="([0-9.]+)"`)
 	painted     = regexp.MustCompile(`(?:fill|stroke)="([^"]*)"`)
 )
 
@@ -49,8 +51,18 @@ func finish(svg, source string) (string, error) {
 			return "", fmt.Errorf("colour %q has none for dark screens", m[1])
 		}
 	}
+	svg = fontSize.ReplaceAllStringFunc(svg, drawnSize)
 	head := strings.Index(svg, ">\n<g ") + len(">\n")
 	return svg[:head] + style() + svg[head:], nil
+}
+
+// drawnSize makes letters a tenth smaller than the boxes were made for, so that a reader's font may be wider than Arial, as DejaVu Sans is, and still fits.
+func drawnSize(attribute string) string {
+	points, err := strconv.ParseFloat(fontSize.FindStringSubmatch(attribute)[1], 64)
+	if err != nil {
+		return attribute
+	}
+	return fmt.Sprintf(`font-size="%.1f"`, points*0.9)
 }
 
 // style is the rules for dark screens. Without them, as in a viewer that knows no CSS, the picture is one for light screens.
