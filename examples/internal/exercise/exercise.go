@@ -3,7 +3,9 @@ package exercise
 
 import (
 	"flag"
+	"fmt"
 	"testing"
+	"time"
 )
 
 var wanted = flag.Bool("exercise", false, "check your answers to the exercises")
@@ -23,5 +25,20 @@ func Check[T any](t *testing.T, check func(T) error, answer, solution T) {
 		}
 	default:
 		t.Skip("an exercise of a lesson; with -exercise the answer to it is checked")
+	}
+}
+
+// patience is how long a guest of an exercise may take. Right answers take milliseconds.
+const patience = 10 * time.Second
+
+// Run runs a guest, and gives up on one that never ends. It is left behind: the test is over soon.
+func Run(guest func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- guest() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		return fmt.Errorf("the guest is still running after %v; does it reach its end?", patience)
 	}
 }
