@@ -19,6 +19,34 @@ var codeLink = regexp.MustCompile("\\[`([^`\\]]+)`\\]\\(([^)#]+\\.(?:go|s|c|sh))
 // Any link to a file of the repository.
 var fileLink = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 
+// How long a program is, behind a link to it: [examples/02-exits](../../examples/02-exits/main.go), 94 lines
+var lengthOf = regexp.MustCompile(`\]\(([^)#]+\.go)\), ([0-9]+) lines`)
+
+// TestLengths counts the lines of programs. With -update it puts right the pages' numbers.
+func TestLengths(t *testing.T) {
+	for _, p := range pages(t) {
+		text := strings.Join(p.lines, "\n") + "\n"
+		changed := lengthOf.ReplaceAllStringFunc(text, func(said string) string {
+			m := lengthOf.FindStringSubmatch(said)
+			data, err := os.ReadFile(m[1])
+			if err != nil {
+				t.Error(err)
+				return said
+			}
+			n := strings.Count(string(data), "\n")
+			if fmt.Sprint(n) != m[2] && !*update {
+				t.Errorf("%s: %s has %d lines, not %s (go test ./docs/lessons -run TestLengths -update)", p.name, m[1], n, m[2])
+			}
+			return fmt.Sprintf("](%s), %d lines", m[1], n)
+		})
+		if *update && changed != text {
+			if err := os.WriteFile(p.name, []byte(changed), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // TestLinks follows the links to files and to lines of code. With -update it puts right the numbers of lines that have moved.
 func TestLinks(t *testing.T) {
 	for _, p := range pages(t) {

@@ -16,7 +16,7 @@ func Check[T any](t *testing.T, check func(T) error, answer, solution T) {
 	t.Helper()
 	switch {
 	case *wanted:
-		if err := check(answer); err != nil {
+		if err := withoutPanic(func() error { return check(answer) }); err != nil {
 			t.Errorf("not yet: %v", err)
 		}
 	case checkSolutions:
@@ -34,11 +34,21 @@ const patience = 10 * time.Second
 // Run runs a guest, and gives up on one that never ends. It is left behind: the test is over soon.
 func Run(guest func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- guest() }()
+	go func() { done <- withoutPanic(guest) }()
 	select {
 	case err := <-done:
 		return err
 	case <-time.After(patience):
 		return fmt.Errorf("the guest is still running after %v; does it reach its end?", patience)
 	}
+}
+
+// withoutPanic makes an error of an answer's panic.
+func withoutPanic(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("your code panics: %v", r)
+		}
+	}()
+	return f()
 }

@@ -71,6 +71,26 @@ func RealMode(cpu *kvm.VCPU, regs kvm.Regs) error {
 	return cpu.SetRegs(regs)
 }
 
+// ProtectedMode has the processor begin in 32-bit protected mode without paging, with these registers: an address is what the instruction says,
+// anywhere below 4 GiB. There is no table of interrupt handlers. Lesson 3 explains it.
+func ProtectedMode(cpu *kvm.VCPU, regs kvm.Regs) error {
+	sregs, err := cpu.Sregs()
+	if err != nil {
+		return err
+	}
+	flat := kvm.Segment{Selector: 0x10, Limit: 0xffffffff, Type: 3, Present: 1, S: 1, DB: 1, G: 1} // data that can be read and written
+	sregs.DS, sregs.ES, sregs.FS, sregs.GS, sregs.SS = flat, flat, flat, flat, flat
+	flat.Selector, flat.Type = 0x08, 11 // code that can be read
+	sregs.CS = flat
+	sregs.IDT = kvm.DTable{}
+	sregs.CR0 |= 1 // PE
+	if err := cpu.SetSregs(sregs); err != nil {
+		return err
+	}
+	regs.RFLAGS |= 1 << 1
+	return cpu.SetRegs(regs)
+}
+
 // Loop runs the processor, on the thread to which the caller is locked, and hands each exit to handle until that says that it is done.
 // What a signal causes is no exit of the guest's, and not handed on.
 func Loop(cpu *kvm.VCPU, handle func(*kvm.Exit) (done bool, err error)) error {
