@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"govmm/examples/internal/vm"
 	"govmm/kvm"
 )
 
@@ -60,7 +59,7 @@ func measure(out io.Writer) error {
 // timeLoop is how long the guest takes from its first mark to its second.
 func timeLoop(guest []byte) (took time.Duration, err error) {
 	var begin time.Time
-	err = run(guest, func(_ *vm.VM, exit *kvm.Exit) (bool, error) {
+	err = run(guest, func(exit *kvm.Exit) (bool, error) {
 		switch {
 		case exit.Reason != kvm.ExitIO || exit.IO().Port != markPort:
 		case begin.IsZero():

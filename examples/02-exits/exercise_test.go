@@ -116,11 +116,19 @@ func takes(take func(*memory.Memory, kvm.IO) string, addr uint32, text, want str
 
 // runFor runs the guest until hlt, with each exit before it given to answer.
 func runFor(guest []byte, answer func(*vm.VM, *kvm.Exit)) error {
+	var machine *vm.VM
+	prepare := func(m *vm.VM, cpu *kvm.VCPU) error {
+		machine = m
+		if err := m.Load(0, guest); err != nil {
+			return err
+		}
+		return vm.ProtectedMode(cpu, kvm.Regs{RIP: 0})
+	}
 	return exercise.Run(func() error {
-		return run(guest, func(m *vm.VM, exit *kvm.Exit) (bool, error) {
+		return vm.Run(64<<10, prepare, func(exit *kvm.Exit) (bool, error) {
 			switch exit.Reason {
 			case kvm.ExitIO, kvm.ExitMMIO:
-				answer(m, exit)
+				answer(machine, exit)
 				return false, nil
 			case kvm.ExitHlt:
 				return true, nil

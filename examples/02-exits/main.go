@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"runtime"
 
 	"govmm/examples/internal/vm"
 	"govmm/kvm"
@@ -38,32 +37,19 @@ func main() {
 	}
 }
 
-// run runs code and hands each exit to handle, until that is done.
-func run(code []byte, handle func(*vm.VM, *kvm.Exit) (done bool, err error)) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	m, err := vm.New(64 << 10)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if err := m.Load(0, code); err != nil {
-		return err
-	}
-	cpu, err := m.CreateVCPU(0)
-	if err != nil {
-		return err
-	}
-	defer cpu.Close()
-	if err := vm.ProtectedMode(cpu, kvm.Regs{}); err != nil {
-		return err
-	}
-	return vm.Loop(cpu, func(exit *kvm.Exit) (bool, error) { return handle(m, exit) })
+// run runs code and hands each exit to handle, until that is done. vm.Run is what run was in lesson 1.
+func run(code []byte, handle func(*kvm.Exit) (done bool, err error)) error {
+	return vm.Run(64<<10, func(m *vm.VM, cpu *kvm.VCPU) error {
+		if err := m.Load(0, code); err != nil {
+			return err
+		}
+		return vm.ProtectedMode(cpu, kvm.Regs{RIP: 0})
+	}, handle)
 }
 
 // report says what each exit is, and answers it.
-func report(out io.Writer) func(*vm.VM, *kvm.Exit) (bool, error) {
-	return func(_ *vm.VM, exit *kvm.Exit) (bool, error) {
+func report(out io.Writer) func(*kvm.Exit) (bool, error) {
+	return func(exit *kvm.Exit) (bool, error) {
 		answer := ""
 		switch exit.Reason {
 		case kvm.ExitIO:

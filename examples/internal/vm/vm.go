@@ -4,6 +4,7 @@ package vm
 
 import (
 	"errors"
+	"runtime"
 
 	"govmm/kvm"
 	"govmm/machine/memory"
@@ -57,38 +58,24 @@ func (m *VM) Load(addr uint64, data []byte) error {
 // Close gives everything back. The processors are to be closed before.
 func (m *VM) Close() error { return errors.Join(m.VM.Close(), m.RAM.Close(), m.Device.Close()) }
 
-// RealMode has the processor begin in real mode, with these registers and the code segment at 0, so that RIP is an address below 64 KiB.
-func RealMode(cpu *kvm.VCPU, regs kvm.Regs) error {
-	sregs, err := cpu.Sregs()
+// Run makes a machine with one processor, has prepare fill its memory and registers, and runs it (Loop).
+func Run(size uint64, prepare func(*VM, *kvm.VCPU) error, handle func(*kvm.Exit) (done bool, err error)) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	m, err := New(size)
 	if err != nil {
 		return err
 	}
-	sregs.CS.Selector, sregs.CS.Base = 0, 0
-	if err := cpu.SetSregs(sregs); err != nil {
-		return err
-	}
-	regs.RFLAGS |= 1 << 1 // always set
-	return cpu.SetRegs(regs)
-}
-
-// ProtectedMode has the processor begin in 32-bit protected mode without paging, with these registers: an address is what the instruction says,
-// anywhere below 4 GiB. There is no table of interrupt handlers. Lesson 3 explains it.
-func ProtectedMode(cpu *kvm.VCPU, regs kvm.Regs) error {
-	sregs, err := cpu.Sregs()
+	defer m.Close()
+	cpu, err := m.CreateVCPU(0)
 	if err != nil {
 		return err
 	}
-	flat := kvm.Segment{Selector: 0x10, Limit: 0xffffffff, Type: 3, Present: 1, S: 1, DB: 1, G: 1} // data that can be read and written
-	sregs.DS, sregs.ES, sregs.FS, sregs.GS, sregs.SS = flat, flat, flat, flat, flat
-	flat.Selector, flat.Type = 0x08, 11 // code that can be read
-	sregs.CS = flat
-	sregs.IDT = kvm.DTable{}
-	sregs.CR0 |= 1 // PE
-	if err := cpu.SetSregs(sregs); err != nil {
+	defer cpu.Close()
+	if err := prepare(m, cpu); err != nil {
 		return err
 	}
-	regs.RFLAGS |= 1 << 1
-	return cpu.SetRegs(regs)
+	return Loop(cpu, handle)
 }
 
 // Loop runs the processor, on the thread to which the caller is locked, and hands each exit to handle until that says that it is done.
