@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,24 +61,20 @@ func runCommand(t *testing.T, c command) []string {
 	return lines(string(out))
 }
 
+var runsExample = regexp.MustCompile(`\bgo run \./examples/([0-9a-z-]+)`)
+
 // withKVM gives the command as a reader without /dev/kvm types it, where there is none: the program is run in the test host.
 func withKVM(t *testing.T, text string) string {
 	t.Helper()
-	args, isExample := strings.CutPrefix(text, "go run ./examples/")
-	if !isExample {
-		return text
-	}
 	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		f.Close()
 		return text
 	}
-	name, _, _ := strings.Cut(args, " ")
-	program, err := filepath.Abs(filepath.Join(root, "bin/examples", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("%v (make examples)", err)
-	}
-	return "bin/nested " + program + strings.TrimPrefix(args, name)
+	return runsExample.ReplaceAllStringFunc(text, func(run string) string {
+		program := filepath.Join("bin/examples", runsExample.FindStringSubmatch(run)[1])
+		if _, err := os.Stat(filepath.Join(root, program)); err != nil {
+			t.Fatalf("%v (make examples)", err)
+		}
+		return "bin/nested " + program
+	})
 }
