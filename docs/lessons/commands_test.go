@@ -29,8 +29,8 @@ func TestCommands(t *testing.T) {
 					if matches(c.want, got) {
 						return
 					}
-					t.Errorf("%s:%d: $ %s\n--- the page shows\n%s\n--- it prints\n%s",
-						p.name, c.first, c.text, strings.Join(c.want, "\n"), strings.Join(got, "\n"))
+					t.Errorf("%s:%d: $ %s\n--- the page shows\n%s\n--- it prints\n%s\n--- the first line that is not as the page shows it\n%s",
+						p.name, c.first, c.text, strings.Join(c.want, "\n"), strings.Join(got, "\n"), firstMissing(c.want, got))
 					p.lines = slices.Replace(p.lines, c.first, c.first+len(c.want), got...)
 					changed = true
 				})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -115,6 +116,16 @@ func matches(want, got []string) bool {
 	return len(got) > 0 && matchesLine(want[0], got[0]) && matches(want[1:], got[1:])
 }
 
+// firstMissing gives the first line of want that does not come in got where it should.
+func firstMissing(want, got []string) string {
+	for n := range want {
+		if start := append(slices.Clone(want[:n+1]), "…"); !matches(start, got) {
+			return want[n]
+		}
+	}
+	return "(the end)"
+}
+
 func matchesLine(want, got string) bool {
 	parts := strings.Split(want, "…")
 	for i := range parts {
@@ -142,6 +153,11 @@ func TestMatches(t *testing.T) {
 	} {
 		if ok := matches(lines(tt.want), lines(tt.got)); ok != tt.ok {
 			t.Errorf("matches(%q, %q) = %v", tt.want, tt.got, ok)
+		}
+	}
+	for got, missing := range map[string]string{"a\nx\nb": "c", "a\nx": "b", "a\nb\nc\nd": "(the end)"} {
+		if line := firstMissing(lines("a\n…\nb\nc"), lines(got)); line != missing {
+			t.Errorf("in %q the first missing line is %q, not %q", got, line, missing)
 		}
 	}
 }
