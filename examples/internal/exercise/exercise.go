@@ -39,7 +39,7 @@ func Run(guest func() error) error {
 	case err := <-done:
 		return err
 	case <-time.After(patience):
-		return fmt.Errorf("the guest is still running after %v; does it reach its end?", patience)
+		return fmt.Errorf("it is still running after %v; does it reach its end?", patience)
 	}
 }
 
