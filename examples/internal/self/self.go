@@ -3,6 +3,7 @@ package self
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -39,4 +40,10 @@ func KernelVersion() string {
 		return err.Error()
 	}
 	return unix.ByteSliceToString(u.Release[:])
+}
+
+// Say prints a line and waits until it has left the serial port, so that what the monitor prints next comes behind it.
+func Say(format string, args ...any) {
+	fmt.Printf(format+"\n", args...)
+	unix.IoctlSetInt(1, unix.TCSBRK, 1) // what tcdrain does
 }
