@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +47,8 @@ func runCommand(t *testing.T, c command) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", withKVM(t, c.text))
+	cmd := exec.CommandContext(ctx, "bash", "-c", c.text)
+	cmd.Env = environment(t)
 	cmd.Dir = root
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -61,20 +61,19 @@ func runCommand(t *testing.T, c command) []string {
 	return lines(string(out))
 }
 
-var runsExample = regexp.MustCompile(`\bgo run \./examples/([0-9a-z-]+)`)
-
-// withKVM gives the command as a reader without /dev/kvm types it, where there is none: the program is run in the test host.
-func withKVM(t *testing.T, text string) string {
+// environment is the reader's. Without a /dev/kvm it is what lesson 1 says then: go run and go test run what they have built in the test host.
+func environment(t *testing.T) []string {
 	t.Helper()
 	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		f.Close()
-		return text
+		return os.Environ()
 	}
-	return runsExample.ReplaceAllStringFunc(text, func(run string) string {
-		program := filepath.Join("bin/examples", runsExample.FindStringSubmatch(run)[1])
-		if _, err := os.Stat(filepath.Join(root, program)); err != nil {
-			t.Fatalf("%v (make examples)", err)
-		}
-		return "bin/nested " + program
-	})
+	nested, err := filepath.Abs(filepath.Join(root, "bin/nested"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(nested); err != nil {
+		t.Fatalf("%v (make setup)", err)
+	}
+	return append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -exec="+nested)
 }

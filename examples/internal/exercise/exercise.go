@@ -16,7 +16,7 @@ func Check[T any](t *testing.T, check func(T) error, answer, solution T) {
 	t.Helper()
 	switch {
 	case *wanted:
-		if err := withoutPanic(func() error { return check(answer) }); err != nil {
+		if err := within(3*patience, func() error { return check(answer) }); err != nil {
 			t.Errorf("not yet: %v", err)
 		}
 	case checkSolutions:
@@ -32,14 +32,16 @@ func Check[T any](t *testing.T, check func(T) error, answer, solution T) {
 const patience = 10 * time.Second
 
 // Run runs a guest, and gives up on one that never ends. It is left behind: the test is over soon.
-func Run(guest func() error) error {
+func Run(guest func() error) error { return within(patience, guest) }
+
+func within(d time.Duration, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- withoutPanic(guest) }()
+	go func() { done <- withoutPanic(f) }()
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(patience):
-		return fmt.Errorf("it is still running after %v; does it reach its end?", patience)
+	case <-time.After(d):
+		return fmt.Errorf("it is still running after %v; does it reach its end?", d)
 	}
 }
 
