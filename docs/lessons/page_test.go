@@ -23,7 +23,7 @@ type page struct {
 }
 
 // A command is one that a page shows behind "$ " in a block of the language console, with what it prints, standard output and errors together.
-// In the output … stands for any characters of a line, and a line that is … alone for any number of lines.
+// In the output … stands for any characters of a line; in such a line two or more spaces stand for one or more. A line that is … alone stands for any number of lines.
 type command struct {
 	text  string
 	want  []string
@@ -126,12 +126,15 @@ func firstMissing(want, got []string) string {
 	return "(the end)"
 }
 
+var columns = regexp.MustCompile(`  +`)
+
 func matchesLine(want, got string) bool {
-	parts := strings.Split(want, "…")
-	for i := range parts {
-		parts[i] = regexp.QuoteMeta(parts[i])
+	if !strings.Contains(want, "…") {
+		return want == got
 	}
-	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(got)
+	// Between the columns of a table are as many spaces as it takes.
+	pattern := columns.ReplaceAllString(regexp.QuoteMeta(want), " +")
+	return regexp.MustCompile("^" + strings.ReplaceAll(pattern, "…", ".*") + "$").MatchString(got)
 }
 
 func TestMatches(t *testing.T) {
@@ -146,6 +149,11 @@ func TestMatches(t *testing.T) {
 		{"took … ms", "took 12 ms", true},
 		{"took … ms", "took 12 s", false},
 		{"a.c", "abc", false},
+		{"a …     b", "a 1234567 b", true},
+		{"a …     b", "a 1    b", true},
+		{"a …     b", "a 1234567b", false},
+		{"a  … ms  b", "a   1 ms     b", true},
+		{"a  b", "a   b", false},
 		{"a\n…\nb", "a\nb", true},
 		{"a\n…\nb", "a\nx\ny\nb", true},
 		{"a\n…\nb", "a\nx\ny", false},
