@@ -73,6 +73,26 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Something that the reader is to have made: `make kernel`.
+var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+(?: [a-z-]+)*)(?:`|$| +#)")
+
+// TestTargets holds that the Makefile has what pages tell the reader to make.
+func TestTargets(t *testing.T) {
+	makefile, err := os.ReadFile(root + "/Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pages(t) {
+		for _, m := range makeTarget.FindAllStringSubmatch(strings.Join(p.lines, "\n"), -1) {
+			for target := range strings.FieldsSeq(m[1]) {
+				if !strings.Contains(string(makefile), "\n"+target+":") {
+					t.Errorf("%s: make %s: the Makefile has no %s", p.name, m[1], target)
+				}
+			}
+		}
+	}
+}
+
 // findLine gives the number of the line of file that has word, which is to be the given one; with -update it is the nearest to it.
 func findLine(file, word, number string) (int, error) {
 	data, err := os.ReadFile(filepath.FromSlash(file))
