@@ -117,6 +117,24 @@ func (b *Bus) Write(addr uint64, p []byte) (found bool) {
 	return true
 }
 
+// Name returns the name of the region that an access of n bytes at addr reaches, and nothing if no region answers it. It
+// allocates no more than Read.
+func (b *Bus) Name(addr uint64, n int) string {
+	if r := b.find(addr, n); r != nil {
+		return r.name
+	}
+	return ""
+}
+
+// Names returns the names of all regions that there are, in the order of their addresses.
+func (b *Bus) Names() []string {
+	var names []string
+	for _, r := range *b.regions.Load() {
+		names = append(names, r.name)
+	}
+	return names
+}
+
 // find returns the region that answers an access of n bytes at addr, or nil.
 func (b *Bus) find(addr uint64, n int) *region {
 	switch n {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -260,5 +261,24 @@ func TestBusRemove(t *testing.T) {
 	mustAdd(t, b, 0xf8, 0x18, "larger", &recorder{fill: 3})
 	if b.Read(0x108, p[:]); p[0] != 3 {
 		t.Errorf("the new region reads %#x", p[0])
+	}
+}
+
+// TestNames holds that a name is found for exactly those accesses that a region answers.
+func TestNames(t *testing.T) {
+	b := NewBus("PIO", 1<<16)
+	mustAdd(t, b, 0x3f8, 8, "serial", new(recorder))
+	mustAdd(t, b, 0x60, 1, "keyboard", new(recorder))
+	for _, tt := range []struct {
+		addr uint64
+		n    int
+		want string
+	}{{0x3f8, 1, "serial"}, {0x3ff, 1, "serial"}, {0x3ff, 2, ""}, {0x3f8, 3, ""}, {0x400, 1, ""}, {0x60, 1, "keyboard"}} {
+		if got := b.Name(tt.addr, tt.n); got != tt.want {
+			t.Errorf("%d bytes at %#x: %q, want %q", tt.n, tt.addr, got, tt.want)
+		}
+	}
+	if got := b.Names(); !slices.Equal(got, []string{"keyboard", "serial"}) {
+		t.Errorf("names %q", got)
 	}
 }
