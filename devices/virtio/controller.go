@@ -27,6 +27,7 @@ type ControllerConfig struct {
 	Device     Device
 	Memory     Memory
 	Interrupts Interrupter
+	Tracer     Tracer       // nil if there is none
 	Log        *slog.Logger // nil is silent
 }
 
@@ -48,6 +49,7 @@ type Controller struct {
 	device     Device
 	memory     Memory
 	interrupts Interrupter
+	tracer     Tracer
 	log        *slog.Logger
 	offered    uint64
 	maxima     []uint16
@@ -86,6 +88,7 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 		device:     cfg.Device,
 		memory:     cfg.Memory,
 		interrupts: cfg.Interrupts,
+		tracer:     cfg.Tracer,
 		log:        cfg.Log,
 		offered:    cfg.Device.Features() | transportFeatures,
 		maxima:     slices.Clone(cfg.Device.QueueSizes()),

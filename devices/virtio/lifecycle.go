@@ -31,7 +31,7 @@ func (c *Controller) newSession() *Session {
 	setups := append([]QueueSetup(nil), c.queues...)
 	c.mu.Unlock()
 
-	s := &Session{Features: features, Memory: c.memory, configChanged: c.configChanged}
+	s := &Session{Features: features, Memory: c.memory, Tracer: c.tracer, configChanged: c.configChanged}
 	for i, setup := range setups {
 		q := c.disabledQueue(i)
 		if setup.Ready {
@@ -47,6 +47,7 @@ func (c *Controller) newSession() *Session {
 				Memory:     c.memory,
 				Event:      c.events[i],
 				Interrupts: c.interrupts,
+				Tracer:     c.tracer,
 			})
 			if err != nil {
 				c.fail(err)

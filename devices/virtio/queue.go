@@ -29,6 +29,7 @@ type QueueConfig struct {
 	Memory     Memory
 	Event      *eventfd.Event // signalled by the queue's doorbell
 	Interrupts Interrupter
+	Tracer     Tracer // nil if there is none
 }
 
 // A Queue is the device's side of one split virtqueue (2.7).
@@ -45,6 +46,7 @@ type Queue struct {
 	memory     Memory
 	event      *eventfd.Event
 	interrupts Interrupter
+	tracer     Tracer
 	ring       ring
 
 	// For the goroutine that takes chains.
@@ -77,6 +79,7 @@ func NewQueue(c QueueConfig) (*Queue, error) {
 		memory:     c.Memory,
 		event:      c.Event,
 		interrupts: c.Interrupts,
+		tracer:     c.Tracer,
 		ring:       r,
 	}, nil
 }
@@ -84,6 +87,9 @@ func NewQueue(c QueueConfig) (*Queue, error) {
 // Enabled reports whether the driver enabled the queue. One that it did not
 // enable stays empty.
 func (q *Queue) Enabled() bool { return q.enabled }
+
+// Index returns the queue's number in its device.
+func (q *Queue) Index() int { return q.index }
 
 // Size returns the size that the driver chose, 0 if the queue is not enabled.
 func (q *Queue) Size() int { return int(q.ring.size) }
@@ -112,6 +118,9 @@ func (q *Queue) Next(ctx context.Context) (*Chain, error) {
 		}
 		if err := q.event.Wait(); err != nil {
 			return nil, fmt.Errorf("queue %d: waiting for the driver: %w", q.index, err)
+		}
+		if q.tracer != nil && ctx.Err() == nil {
+			q.tracer.Doorbell(q.index)
 		}
 		q.setQuiet(true)
 	}

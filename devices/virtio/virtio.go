@@ -161,6 +161,9 @@ type Session struct {
 	// Memory is guest RAM.
 	Memory Memory
 
+	// Tracer is told of the requests that the device serves. It is nil if nobody wants to know.
+	Tracer Tracer
+
 	// Restored says that the session began in the machine of which a snapshot was taken: state that the
 	// device was restored with is of this session. Without it the session began after a reset.
 	Restored bool

@@ -54,7 +54,7 @@ func (p *pool) work() {
 			return
 		}
 		if r := p.lead(); r.chain != nil {
-			p.queue.Push(r.chain, p.run.device.serve(&r))
+			p.complete(&r, p.run.device.serve(&r))
 		}
 		if p.surplus() {
 			return
@@ -84,6 +84,9 @@ func (p *pool) lead() request {
 			return request{}
 		}
 		r := d.parse(c, p.run.features)
+		if p.run.tracer != nil {
+			r.begun = p.run.tracer.Now()
+		}
 		if err := d.admit(p.ctx, &r); err != nil {
 			p.queue.Unpop(c)
 			p.end(err)
@@ -94,8 +97,16 @@ func (p *pool) lead() request {
 			p.release()
 			return r
 		}
-		p.queue.Push(c, used)
+		p.complete(&r, used)
 	}
+}
+
+// complete hands a request back that was served.
+func (p *pool) complete(r *request, used uint32) {
+	if p.run.tracer != nil {
+		p.run.tracer.Request(r.traced(p.queue.Index()))
+	}
+	p.queue.Push(r.chain, used)
 }
 
 // release gives the turn away.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"time"
 
 	"govmm/devices/virtio"
 )
@@ -51,6 +52,11 @@ type request struct {
 
 	headless bool   // the chain is too short for a header
 	features uint64 // negotiated
+
+	// For a tracer.
+	begun  time.Duration // on its clock
+	length uint64        // bytes that are read, written or zeroed
+	answer status
 }
 
 // stable says that the driver cannot flush, so that writes must be on stable
@@ -90,13 +96,14 @@ func (d *Device) try(r *request) (n uint32, done bool) { return d.attempt(r, tru
 
 func (d *Device) attempt(r *request, try bool) (uint32, bool) {
 	if len(r.status) == 0 {
-		return 0, true // nowhere to put a status
+		r.answer = statusIOError
+		return 0, true // nowhere to put it
 	}
 	n, s := d.dispatch(r, try)
 	if s == statusWaits {
 		return 0, false
 	}
-	r.status[0] = byte(s)
+	r.status[0], r.answer = byte(s), s
 	if uint64(n) == r.room {
 		n++ // nothing is unwritten between the data and the status
 	}
@@ -167,6 +174,7 @@ func (d *Device) dataOffset(sector, n uint64) (int64, bool) {
 
 func (d *Device) read(r *request, try bool) (uint32, status) {
 	n := r.chain.WritableLen()
+	r.length = n
 	off, ok := d.dataOffset(r.sector, n)
 	if !ok {
 		return 0, statusIOError
@@ -196,6 +204,7 @@ func (d *Device) read(r *request, try bool) (uint32, status) {
 
 func (d *Device) write(r *request, try bool) status {
 	n := r.chain.ReadableLen()
+	r.length = n
 	off, ok := d.dataOffset(r.sector, n)
 	if !ok || d.readOnly {
 		return statusIOError
@@ -256,7 +265,7 @@ func (d *Device) zero(r *request, maxSegments uint64) status {
 		if k, _ := r.chain.Read(segment[:]); k < segmentSize {
 			return statusIOError
 		}
-		if s := d.zeroSegment(r.kind, &segment); s != statusOK {
+		if s := d.zeroSegment(r, &segment); s != statusOK {
 			return s
 		}
 	}
@@ -266,10 +275,15 @@ func (d *Device) zero(r *request, maxSegments uint64) status {
 	return d.settle(r)
 }
 
-func (d *Device) zeroSegment(kind uint32, segment *[segmentSize]byte) status {
+func (d *Device) zeroSegment(r *request, segment *[segmentSize]byte) status {
+	kind := r.kind
 	sector := binary.LittleEndian.Uint64(segment[0:])
 	count := binary.LittleEndian.Uint32(segment[8:])
 	flags := binary.LittleEndian.Uint32(segment[12:])
+	if r.length == 0 {
+		r.sector = sector // the header has none
+	}
+	r.length += uint64(count) << sectorShift
 
 	op, mode, limit, known := "write zeroes", ZeroKeep, uint32(maxWriteZeroesSectors), uint32(flagUnmap)
 	if kind == typeDiscard {

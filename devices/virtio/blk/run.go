@@ -12,6 +12,7 @@ import (
 type run struct {
 	device   *Device
 	features uint64
+	tracer   virtio.Tracer // nil if there is none
 	fail     context.CancelCauseFunc
 	workers  sync.WaitGroup // of all queues
 	spare    atomic.Int64   // workers that may still be started
@@ -24,7 +25,7 @@ type run struct {
 func (d *Device) Run(ctx context.Context, s *virtio.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &run{device: d, features: s.Features, fail: cancel}
+	r := &run{device: d, features: s.Features, tracer: s.Tracer, fail: cancel}
 	var queues []*virtio.Queue
 	for _, q := range s.Queues {
 		if q.Enabled() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"govmm/devices/virtio"
 )
@@ -27,10 +28,11 @@ type receiver struct {
 	index    int
 	pair     Pair
 	queue    *virtio.Queue
-	turn     *sync.Mutex // the transmitter's
-	merge    bool        // VIRTIO_NET_F_MRG_RXBUF
-	checksum bool        // VIRTIO_NET_F_GUEST_CSUM
-	need     int         // the length of the largest frame with its header
+	tracer   virtio.Tracer // nil if there is none
+	turn     *sync.Mutex   // the transmitter's
+	merge    bool          // VIRTIO_NET_F_MRG_RXBUF
+	checksum bool          // VIRTIO_NET_F_GUEST_CSUM
+	need     int           // the length of the largest frame with its header
 
 	held    held
 	written []uint32 // for PushAll
@@ -43,6 +45,7 @@ func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offlo
 		index:    index,
 		pair:     p,
 		queue:    s.Queues[receiveQueue(index)],
+		tracer:   s.Tracer,
 		turn:     turn,
 		merge:    s.Features&featureMergeable != 0,
 		checksum: s.Features&featureGuestChecksum != 0,
@@ -141,11 +144,12 @@ func (r *receiver) receive(ctx context.Context) error {
 	if !r.enough(r.need) {
 		return r.receiveSpare(ctx)
 	}
+	begun := r.now()
 	n, err := r.pair.Receive(r.held.segments)
 	if err != nil {
 		return r.noFrame(ctx, err)
 	}
-	r.deliver(min(n, r.held.room))
+	r.deliver(min(n, r.held.room), begun)
 	return nil
 }
 
@@ -156,6 +160,7 @@ func (r *receiver) receiveSpare(ctx context.Context) error {
 	if r.spare == nil {
 		r.spare = [][]byte{make([]byte, HeaderSize+MaxFrame)}
 	}
+	begun := r.now()
 	n, err := r.pair.Receive(r.spare)
 	if err != nil {
 		return r.noFrame(ctx, err)
@@ -179,12 +184,12 @@ func (r *receiver) receiveSpare(ctx context.Context) error {
 			break
 		}
 	}
-	r.deliver(len(frame))
+	r.deliver(len(frame), begun)
 	return nil
 }
 
 // deliver pushes the buffers that have a frame of n bytes, header and all.
-func (r *receiver) deliver(n int) {
+func (r *receiver) deliver(n int, begun time.Duration) {
 	if n < HeaderSize || r.device.linkDown.Load() {
 		return
 	}
@@ -199,9 +204,20 @@ func (r *receiver) deliver(n int) {
 		r.held.put(headerFlags, 0)
 	}
 	// Without VIRTIO_NET_F_MRG_RXBUF it is 1 as well (5.1.6.4.1).
+	if r.tracer != nil {
+		r.tracer.Request(virtio.Request{Queue: r.queue.Index(), Operation: virtio.Receive, Begun: begun, Bytes: uint32(n - HeaderSize)})
+	}
 	k := len(r.written)
 	r.held.put(headerNumBuffers, byte(k))
 	r.held.put(headerNumBuffers+1, byte(k>>8))
 	r.queue.PushAll(r.held.chains[:k], r.written)
 	r.held.drop(k)
+}
+
+// now is the tracer's time, if there is one.
+func (r *receiver) now() time.Duration {
+	if r.tracer == nil {
+		return 0
+	}
+	return r.tracer.Now()
 }

@@ -90,6 +90,7 @@ func (r *run) start(ctx context.Context) error {
 		p := d.backend.Pair(i)
 		turn := new(sync.Mutex)
 		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)], turn)
+		t.tracer = r.session.Tracer
 		v := newReceiver(d, i, p, r.session, set.offloads, turn)
 		r.serve(ctx, t.run)
 		r.serve(ctx, v.run)

@@ -3,6 +3,7 @@ package netif
 import (
 	"context"
 	"sync"
+	"time"
 
 	"govmm/devices/virtio"
 )
@@ -23,6 +24,7 @@ type transmitter struct {
 	index  int
 	pair   Pair
 	queue  *virtio.Queue
+	tracer virtio.Tracer   // nil if there is none
 	turn   *sync.Mutex     // is held during a burst of large frames
 	done   []*virtio.Chain // sent, not pushed
 	none   [batch]uint32   // the lengths of what the device wrote to them
@@ -75,7 +77,24 @@ func (t *transmitter) send(frame [][]byte) {
 	if n < HeaderSize+ethernetHeader || n > HeaderSize+MaxFrame || t.device.linkDown.Load() {
 		return
 	}
-	if err := t.pair.Send(frame); err != nil {
+	var begun time.Duration
+	if t.tracer != nil {
+		begun = t.tracer.Now()
+	}
+	err := t.pair.Send(frame)
+	if t.tracer != nil {
+		t.traced(n, begun, err)
+	}
+	if err != nil {
 		t.device.complain(&t.device.failed, "cannot send", t.index, err)
 	}
+}
+
+// traced tells of a frame that took n bytes with its header.
+func (t *transmitter) traced(n int, begun time.Duration, err error) {
+	r := virtio.Request{Queue: t.queue.Index(), Operation: virtio.Send, Begun: begun, Bytes: uint32(n - HeaderSize)}
+	if err != nil {
+		r.Status = 1
+	}
+	t.tracer.Request(r)
 }

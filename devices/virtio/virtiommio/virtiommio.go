@@ -69,8 +69,9 @@ const (
 type Config struct {
 	Device virtio.Device
 	Memory virtio.Memory
-	IRQ    devices.IRQ  // edge-triggered
-	Log    *slog.Logger // nil is silent
+	IRQ    devices.IRQ   // edge-triggered
+	Tracer virtio.Tracer // nil if there is none
+	Log    *slog.Logger  // nil is silent
 }
 
 // A Transport is the registers of one device. It is a devices.Handler of
@@ -101,6 +102,7 @@ func New(cfg Config) (*Transport, error) {
 		Device:     cfg.Device,
 		Memory:     cfg.Memory,
 		Interrupts: t.interrupt,
+		Tracer:     cfg.Tracer,
 		Log:        cfg.Log,
 	})
 	if err != nil {

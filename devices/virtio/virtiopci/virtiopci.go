@@ -64,7 +64,8 @@ type Config struct {
 	// writes reach the transport, which does the same. It is called with one doorbell at a time.
 	WatchDoorbell func(space pci.Space, addr uint64, event *eventfd.Event, on bool) error
 
-	Log *slog.Logger // nil is silent
+	Tracer virtio.Tracer // nil if there is none
+	Log    *slog.Logger  // nil is silent
 }
 
 // A Transport is the registers of one device. All methods are safe for concurrent use.
@@ -106,7 +107,7 @@ func New(cfg Config) (*Transport, error) {
 		return nil, err
 	}
 	t.controller, err = virtio.NewController(virtio.ControllerConfig{
-		Device: cfg.Device, Memory: cfg.Memory, Interrupts: t.interrupt, Log: cfg.Log,
+		Device: cfg.Device, Memory: cfg.Memory, Interrupts: t.interrupt, Tracer: cfg.Tracer, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
