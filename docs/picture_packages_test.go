@@ -23,6 +23,7 @@ var packageGroups = []packageGroup{
 		"cmd/govmm-compare cmd/compareprobe", "compare compare/probe compare/probe/image", "compare/child compare/oci compare/basefs compare/report"}},
 	{"machine", "one virtual machine put together", own, []string{"machine machine/memory machine/acpi"}},
 	{"kvm", "the KVM API", kernel, []string{"kvm"}},
+	{"trace", "exits and requests, recorded", own, []string{"trace trace/report"}},
 	{"sandbox", "what the process gives up", own, []string{"sandbox"}},
 	{"agent", "a command in a guest", inGuest, []string{"agent agent/guest cmd/guestinit"}},
 	{"kernels", "kernels", own, []string{"bootimage bootimage/payload", "bootimage/kaslr bootimage/kernelcache"}},
