@@ -11,6 +11,7 @@ import (
 	"govmm/bootimage/kernelcache"
 	"govmm/devices/pci"
 	"govmm/devices/virtio"
+	"govmm/trace"
 )
 
 // Defaults of a Config's zero fields.
@@ -81,6 +82,10 @@ type Config struct {
 	// gets a port (MarkPort) to which it writes a byte of 1 when its init runs.
 	Timeline *Timeline
 
+	// Trace, if set, records exits, doorbells, interrupts and requests; it must have rings for all vCPUs, and be no other
+	// machine's. WriteTrace writes them. Nil costs nothing.
+	Trace *trace.Recorder
+
 	// KVM is the path of the KVM device. Empty means /dev/kvm.
 	KVM string
 
@@ -127,6 +132,9 @@ func (c *Config) Validate() error {
 	}
 	if n := c.cpus(); n < 1 || n > MaxCPUs {
 		fault("CPUs", "%d is out of range, a machine has 1 to %d", n, MaxCPUs)
+	}
+	if c.Trace != nil && c.Trace.CPUs() < c.cpus() {
+		fault("Trace", "it records %d CPUs of %d", c.Trace.CPUs(), c.cpus())
 	}
 	if len(c.Kernel) == 0 && c.Image == nil {
 		fault("Kernel", "there is none")

@@ -27,6 +27,7 @@ func TestValidate(t *testing.T) {
 		{"nil device", Config{Kernel: kernel, Devices: []virtio.Device{nil}}, []string{"Devices"}},
 		{"many devices", Config{Kernel: kernel, Transport: MMIO, Devices: slices.Repeat([]virtio.Device{rng.New(rng.Config{})}, 17)}, []string{"Devices"}},
 		{"no transport", Config{Kernel: kernel, Transport: 2}, []string{"Transport"}},
+		{"trace of one CPU", Config{Kernel: kernel, CPUs: 2, Trace: newRecorder(t, 1, 1)}, []string{"Trace"}},
 		{"everything", Config{Memory: 1, CPUs: -1, Devices: make([]virtio.Device, 32)}, []string{"Memory", "CPUs", "Kernel", "Devices"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,6 +24,11 @@ type lineIRQ struct {
 	gsi uint32
 }
 
+// lineIRQ makes the line of a device, which has that name on its bus.
+func (m *Machine) lineIRQ(device string, gsi uint32) devices.IRQ {
+	return m.tracer.line(&lineIRQ{vm: m.vm, gsi: gsi}, device, gsi)
+}
+
 func (l *lineIRQ) Trigger() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,6 +42,7 @@ func (l *lineIRQ) Trigger() error {
 func (m *Machine) addDevices() error {
 	m.pio = devices.NewBus("PIO", 1<<16)
 	m.mmio = devices.NewBus("MMIO", 0) // no limit: all 64 bits
+	m.tracer = m.newTracer()
 	if err := m.addPlatform(); err != nil {
 		return err
 	}
@@ -49,15 +55,16 @@ func (m *Machine) addDevices() error {
 			return fmt.Errorf("virtio device %d: %w", i, err)
 		}
 	}
+	m.tracer.platform(m.pio, m.mmio)
 	return nil
 }
 
 // addPlatform adds what every machine has.
 func (m *Machine) addPlatform() error {
 	reset := func() { m.end(Outcome{Reason: Reset}, nil) }
-	m.uart = serial.New(serial.Config{Out: m.cfg.console(), IRQ: &lineIRQ{vm: m.vm, gsi: serialIRQ}, Log: m.log})
+	m.uart = serial.New(serial.Config{Out: m.cfg.console(), IRQ: m.lineIRQ("serial", serialIRQ), Log: m.log})
 	power := pm.New(pm.Config{
-		SCI:         &lineIRQ{vm: m.vm, gsi: sciIRQ},
+		SCI:         m.lineIRQ("pm1 event", sciIRQ),
 		S5SleepType: s5SleepType,
 		PowerOff:    func() { m.end(Outcome{Reason: PowerOff}, nil) },
 		Log:         m.log,

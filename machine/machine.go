@@ -28,6 +28,7 @@ type Machine struct {
 	vm  *kvm.VM
 	ram *memory.Memory
 
+	tracer     *tracer // nil if nothing is recorded
 	pio, mmio  *devices.Bus
 	uart       *serial.UART
 	msis       *msiRouter

@@ -33,6 +33,9 @@ func (m *Machine) addVCPUs() error {
 	ready := make(chan error)
 	for id := range m.cfg.cpus() {
 		v := &vcpu{id: id, m: m}
+		if m.tracer != nil {
+			v.ring = m.cfg.Trace.CPU(id)
+		}
 		m.vcpusDone.Add(1)
 		go v.live(ready)
 		// In turn, because KVM serializes the creation anyway.

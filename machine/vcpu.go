@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmm/kvm"
+	"govmm/trace"
 )
 
 // vcpu is one virtual processor and the goroutine that is its life: locked to an
@@ -20,6 +21,8 @@ type vcpu struct {
 	id  int
 	m   *Machine
 	cpu *kvm.VCPU // set before live reports ready
+
+	ring *trace.Ring // nil if exits are not recorded
 
 	tid  atomic.Int32 // the OS thread; zero when it is gone
 	stop atomic.Bool
@@ -54,6 +57,10 @@ func (v *vcpu) live(ready chan<- error) {
 		if err != nil {
 			v.m.end(Outcome{}, v.runError(err))
 			return
+		}
+		if v.ring != nil {
+			v.dispatchTraced(exit)
+			continue
 		}
 		v.dispatch(exit)
 	}

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	"govmm/devices"
@@ -44,7 +43,8 @@ func (m *Machine) addPCI(reset devices.Handler) (err error) {
 // addVirtioPCI puts device number i onto the PCI bus.
 func (m *Machine) addVirtioPCI(i int, dev virtio.Device) error {
 	t, err := virtiopci.New(virtiopci.Config{
-		Name: fmt.Sprintf("virtio%d", i), Device: dev, Memory: m.ram, Vectors: m.newVectors, WatchDoorbell: m.watchDoorbell, Log: m.log,
+		Name: virtioName(i), Device: dev, Memory: m.ram, WatchDoorbell: m.watchDoorbell, Tracer: m.tracer.virtio(i), Log: m.log,
+		Vectors: func(n int) []pci.Vector { return m.tracer.vectors(i, m.newVectors(n)) },
 	})
 	if err != nil {
 		return err
@@ -79,13 +79,15 @@ func (m *Machine) addVirtioMMIO(i int, dev virtio.Device) error {
 	if err := m.vm.AssignIRQFD(irq.FD(), virtioGSIs[i]); err != nil {
 		return err
 	}
-	t, err := virtiommio.New(virtiommio.Config{Device: dev, Memory: m.ram, IRQ: irq, Log: m.log})
+	t, err := virtiommio.New(virtiommio.Config{
+		Device: dev, Memory: m.ram, IRQ: m.tracer.line(irq, virtioName(i), virtioGSIs[i]), Tracer: m.tracer.virtio(i), Log: m.log,
+	})
 	if err != nil {
 		return err
 	}
 	m.keepTransport(t)
 	base := virtioAddr(i)
-	if err := m.mmio.Add(base, virtiommio.RegionSize, fmt.Sprintf("virtio%d", i), t); err != nil {
+	if err := m.mmio.Add(base, virtiommio.RegionSize, virtioName(i), t); err != nil {
 		return err
 	}
 	for _, d := range t.Doorbells() {
