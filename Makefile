@@ -114,7 +114,7 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyTrace TestTinyRun,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
 
 bin/pattern: FORCE
 	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern

@@ -26,6 +26,7 @@ type bootFlags struct {
 	transport machine.Transport
 	direct    machine.Direct
 	timing    timing
+	trace     traceFlag
 	sandbox   sandboxMode
 	verbose   bool
 
@@ -82,6 +83,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	addSandboxFlag(c, &f.sandbox)
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
+	addTraceFlag(c, &f.trace)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does to standard error")
 	return c
 }
@@ -109,7 +111,7 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 	}
 	cfg := machine.Config{
 		Memory: uint64(f.memory), CPUs: f.cpus,
-		Transport: f.transport, Direct: f.direct, Cache: kernelCache(), Timeline: f.timing.start(),
+		Transport: f.transport, Direct: f.direct, Cache: kernelCache(), Timeline: f.timing.start(f.trace.path != ""),
 		Cmdline: f.kernelCmdline(replaced), DebugExit: f.debugExit,
 		PIT: f.debugExit, // the kernels that use the port were written for that timer
 	}
@@ -137,6 +139,10 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	defer f.timing.close()
+	if err := f.trace.open(&cfg); err != nil {
+		return err
+	}
+	defer f.trace.close()
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	stop := endOnSignal(end)
@@ -177,6 +183,9 @@ func (f *bootFlags) run(replaced bool) error {
 	con.restore() // before any message
 	if timingErr := f.timing.report(cfg.Timeline); err == nil {
 		err = timingErr
+	}
+	if traceErr := f.trace.write(m); err == nil {
+		err = traceErr
 	}
 	var bug *machine.PanicError
 	if errors.As(err, &bug) {

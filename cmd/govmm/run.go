@@ -50,6 +50,7 @@ type runFlags struct {
 	net            string
 	terminal       terminalWhen
 	timeout        time.Duration
+	trace          traceFlag
 	sandbox        sandboxMode
 	verbose        bool
 }
@@ -98,6 +99,7 @@ func newRunCommand() *cobra.Command {
 	addChoice(c, &f.terminal, "terminal", "WHEN", "whether the command gets a terminal: auto (where standard input and output are one), yes, no",
 		word[terminalWhen]{"auto", terminalAuto}, word[terminalWhen]{"yes", terminalYes}, word[terminalWhen]{"no", terminalNo})
 	flags.DurationVar(&f.timeout, "timeout", 0, "end the guest after this `TIME`, as 30s, with status 124 (default none)")
+	addTraceFlag(c, &f.trace)
 	addSandboxFlag(c, &f.sandbox)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does, and show the kernel's messages, on standard error")
 	return c
@@ -156,6 +158,7 @@ func (f *runFlags) runStatus() (int, error) {
 	defer errs.close()
 	session := agent.NewSession(out, errs)
 	kernelSays := newKernelLog(f.verbose)
+	defer f.trace.close()
 	m, open, err := f.newMachine(session, kernelSays)
 	if err != nil {
 		return 0, err
@@ -190,6 +193,7 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 	cause := context.Cause(ctx)
 	end(nil)
 	con.restore()
+	warn(f.trace.write(m)) // the exit status stays the command's
 	select {
 	case <-session.Ended():
 		return session.Status()
@@ -315,6 +319,10 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	}
 	if !f.verbose {
 		cfg.Cmdline += " quiet"
+	}
+	cfg.Timeline = new(timing).start(f.trace.path != "")
+	if err := f.trace.open(&cfg); err != nil {
+		return nil, nil, err
 	}
 	device := virtioconsole.New(virtioconsole.Config{Out: session, Log: cfg.Log})
 	session.Connect(device.Receive)

@@ -79,6 +79,7 @@ func TestTinyRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "etc/passwd"), []byte("ann:x:1000:100::/home/ann:/bin/sh\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	trace := filepath.Join(t.TempDir(), "run.json")
 	for _, tt := range []struct {
 		args           []string
 		status         int
@@ -92,12 +93,16 @@ func TestTinyRun(t *testing.T) {
 		{[]string{"-u", "eve", "true"}, 126, "", "govmm: user \"eve\" is not in the guest's /etc/passwd\n"},
 		{[]string{"/bin/sh", "-c", "kill -9 $$"}, 137, "", ""},
 		{[]string{"cat"}, 0, "", ""}, // the end of standard input is the command's too
+		{[]string{"--trace", trace, "/bin/sh", "-c", "exit 3"}, 3, "", ""},
 		{[]string{"--timeout", "5s", "sleep", "100"}, 124, "", "govmm: the time limit has passed (--timeout 5s)\n"},
 	} {
 		c := command(t, runArgs(t, dir, tt.args...)...)
 		if r := finish(t, c); r.status != tt.status || r.stdout != tt.stdout || r.stderr != tt.stderr {
 			t.Errorf("%q: want %d, %q, %q: %v", tt.args, tt.status, tt.stdout, tt.stderr, r)
 		}
+	}
+	if s, err := summarize(trace); err != nil || rowOf(s.Doorbells, "virtio1 console").Count == 0 {
+		t.Errorf("trace: %v, %+v", err, s)
 	}
 }
 

@@ -39,9 +39,9 @@ func (t *timing) close() {
 	}
 }
 
-// start gives the timeline to record, nil if nobody wants it.
-func (t *timing) start() *machine.Timeline {
-	if !t.table && t.json == "" {
+// start gives the timeline to record, nil if nobody wants it: there are those that are not asked for by these flags.
+func (t *timing) start(wanted bool) *machine.Timeline {
+	if !wanted && !t.table && t.json == "" {
 		return nil
 	}
 	line := new(machine.Timeline)
