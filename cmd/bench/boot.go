@@ -49,6 +49,7 @@ func (b *bench) bootsOf(k *kernel) []bootFigure {
 	add("govmm-cold", "govmm, bzImage, the first time", b.govmmCommand(bz), []string{"XDG_CACHE_HOME=" + b.files.path("cold")}, true)
 	add("govmm-nokaslr", "govmm, bzImage, `nokaslr`", b.govmmCommand(fixed), warm, false)
 	add("govmm-open", "govmm, bzImage, `--sandbox=off`", b.govmmCommand(bz, "--sandbox=off"), warm, false)
+	add("govmm-trace", "govmm, bzImage, `--trace`", b.govmmCommand(bz, "--trace", b.files.path("trace.json")), warm, false)
 	add("govmm-never", "govmm, bzImage, `--direct=never`", b.govmmCommand(bz, "--direct=never"), warm, false)
 	add("govmm-vmlinux", "govmm, vmlinux", b.govmmCommand(elf), warm, false)
 	add("qemu-bzImage", "QEMU microvm, bzImage", b.qemuCommand(bz), nil, false)
