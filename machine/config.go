@@ -11,6 +11,7 @@ import (
 	"govmm/bootimage/kernelcache"
 	"govmm/devices/pci"
 	"govmm/devices/virtio"
+	"govmm/kvm"
 	"govmm/trace"
 )
 
@@ -85,6 +86,11 @@ type Config struct {
 	// Trace, if set, records exits, doorbells, interrupts and requests; it must have rings for all vCPUs, and be no other
 	// machine's. WriteTrace writes them. Nil costs nothing.
 	Trace *trace.Recorder
+
+	// Debug is called on a vCPU's thread when the guest has come to a breakpoint or watchpoint, or has made a step, that kvm.VCPU.SetGuestDebug
+	// asked for: the vCPU stands between two instructions, and runs on when Debug returns unless that has called Machine.Hold. Without it, such an exit
+	// ends the run.
+	Debug func(cpu int, v *kvm.VCPU, d kvm.Debug)
 
 	// KVM is the path of the KVM device. Empty means /dev/kvm.
 	KVM string

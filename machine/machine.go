@@ -43,6 +43,7 @@ type Machine struct {
 	vcpus         []*vcpu
 	vcpusDone     sync.WaitGroup
 	start         chan struct{} // closed when the vCPUs may run
+	pausing       pausing
 
 	mu      sync.Mutex
 	begun   bool // Run or Close closed start
@@ -60,6 +61,7 @@ func New(cfg Config) (_ *Machine, err error) {
 		return nil, err
 	}
 	m := &Machine{cfg: cfg, log: cfg.log(), start: make(chan struct{})}
+	m.pausing.changed.L = &m.pausing.mu
 	defer func() {
 		if err != nil {
 			m.Close()
@@ -247,7 +249,9 @@ func (m *Machine) end(o Outcome, err error) {
 	m.log.Debug("the run ends", "outcome", o.Reason, "err", err)
 }
 
+// kickAll has all vCPUs end.
 func (m *Machine) kickAll() {
+	m.endPausing()
 	for _, v := range m.vcpus {
 		v.kick()
 	}

@@ -25,7 +25,8 @@ type vcpu struct {
 	ring *trace.Ring // nil if exits are not recorded
 
 	tid  atomic.Int32 // the OS thread; zero when it is gone
-	stop atomic.Bool
+	stop atomic.Bool  // it is to leave the guest, and to attend to why
+	stance
 }
 
 // live is the vCPU's goroutine. It reports on ready once, when the vCPU exists and
@@ -45,14 +46,14 @@ func (v *vcpu) live(ready chan<- error) {
 	}
 	<-v.m.start
 	defer v.recoverPanic()
-	if v.id == 0 && !v.stop.Load() {
+	if v.id == 0 && !v.m.hasEnded() {
 		if err := v.m.setEntry(v.cpu); err != nil {
 			v.m.end(Outcome{}, fmt.Errorf("vCPU %d: %w", v.id, err))
 			return
 		}
 		v.m.markEntry()
 	}
-	for !v.stop.Load() {
+	for !v.stop.Load() || v.attend() {
 		exit, err := v.cpu.Run()
 		if err != nil {
 			v.m.end(Outcome{}, v.runError(err))
@@ -115,6 +116,8 @@ func (v *vcpu) dispatch(exit *kvm.Exit) {
 		// A kick, which live's loop sees, or one of the Go runtime's signals.
 	case kvm.ExitSystemEvent:
 		v.systemEvent(exit)
+	case kvm.ExitDebug:
+		v.debugExit(exit)
 	default:
 		v.m.end(Outcome{}, crash(v.id, v.rip(), exit))
 	}
@@ -152,7 +155,7 @@ func (v *vcpu) rip() uint64 {
 	return regs.RIP
 }
 
-// kick makes the vCPU leave its loop. Order matters: a vCPU that is about to enter
+// kick makes the vCPU leave the guest and attend to what is asked of it, which is said before. Order matters: a vCPU that is about to enter
 // the guest sees immediate_exit, one that is inside gets the signal. SIGURG, because the Go
 // runtime has a handler for it that takes stray ones for nothing.
 func (v *vcpu) kick() {
