@@ -163,3 +163,14 @@ func GuestRequests() []uint32 {
 		uint32(kvmGetRegs), // where it has crashed
 	}
 }
+
+// DebugRequests gives the numbers of the ioctls that a debugger makes in addition, on vCPUs that stand still (SetGuestDebug and the state that it looks at).
+func DebugRequests() []uint32 {
+	return []uint32{
+		uint32(kvmSetGuestDebug),
+		uint32(kvmGetFPU), uint32(kvmSetFPU),
+		uint32(kvmGetMSRs), uint32(kvmSetMSRs), // the kernel's own GS base
+		uint32(kvmGetDebugRegs), uint32(kvmSetDebugRegs), // of a guest that debugs itself
+		uint32(kvmGetMPState),
+	}
+}

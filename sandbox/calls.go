@@ -12,9 +12,9 @@ import (
 // A test runs guests that use everything, and fails if a call on these lists was not made (cmd/govmm/sandbox_linux_test.go).
 
 // machineCalls are those of a running machine: vCPUs, devices and the console.
-func machineCalls() []call {
+func machineCalls(debugger bool) []call {
 	return []call{
-		{unix.SYS_IOCTL, "KVM_RUN, interrupts and doorbells; the terminal; taps and disks", &check{arg: 1, values: requests()}},
+		{unix.SYS_IOCTL, "KVM_RUN, interrupts and doorbells; the terminal; taps and disks", &check{arg: 1, values: requests(debugger)}},
 		{unix.SYS_PPOLL, "devices wait for doorbells, taps and the console's reader", nil},
 		{unix.SYS_PREADV2, "disk reads, and an attempt that does not wait", nil},
 		{unix.SYS_PWRITEV2, "disk writes, and an attempt that does not wait", nil},
@@ -31,8 +31,12 @@ func machineCalls() []call {
 }
 
 // requests are those of ioctl(2), the most frequent first.
-func requests() []uint32 {
-	return slices.Concat(kvm.GuestRequests(), []uint32{
+func requests(debugger bool) []uint32 {
+	var more []uint32
+	if debugger {
+		more = kvm.DebugRequests()
+	}
+	return slices.Concat(kvm.GuestRequests(), more, []uint32{
 		unix.TIOCINQ,       // what a socket holds
 		unix.SIOCGIFINDEX,  // the zone of a name server's address
 		unix.TUNSETOFFLOAD, // a driver has chosen what a tap may do for it
@@ -108,6 +112,15 @@ func newSocketCalls() []call {
 		{unix.SYS_GETSOCKOPT, "whether a connection came about", nil},
 		{unix.SYS_GETSOCKNAME, "sockets' addresses", nil},
 		{unix.SYS_GETPEERNAME, "sockets' addresses", nil},
+	}
+}
+
+// debuggerCalls are those for connections of debuggers, to a socket that is open. With NewSockets they are there already.
+func debuggerCalls() []call {
+	return []call{
+		{unix.SYS_ACCEPT4, "a debugger comes", nil},
+		{unix.SYS_GETSOCKNAME, "the address at which it came", nil},
+		{unix.SYS_SETSOCKOPT, "its packets are not delayed", &check{arg: 1, values: []uint32{unix.SOL_SOCKET, unix.IPPROTO_TCP}}},
 	}
 }
 

@@ -161,12 +161,15 @@ func seccompLayer() Layer {
 
 // program gives the system calls of a policy.
 func program(p Policy) []call {
-	calls := slices.Concat(machineCalls(), runtimeCalls())
+	calls := slices.Concat(machineCalls(p.Debugger), runtimeCalls())
 	if p.Sockets >= OpenSockets {
 		calls = append(calls, openSocketCalls()...)
 	}
 	if p.Sockets >= NewSockets {
 		calls = append(calls, newSocketCalls()...)
+	}
+	if p.Debugger && p.Sockets < NewSockets {
+		calls = append(calls, debuggerCalls()...)
 	}
 	if len(p.Readable) > 0 {
 		calls = append(calls, readingCalls()...)

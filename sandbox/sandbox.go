@@ -33,6 +33,9 @@ type Policy struct {
 	// Readable are files, and directories with all that is below them, that it opens for reading. What is not there may be looked for.
 	Readable []string
 
+	// Debugger says that it takes connections of debuggers, by a socket that is open, and looks into vCPUs for them.
+	Debugger bool
+
 	// Files is how many descriptors the process may have open, if not zero.
 	Files uint64
 

@@ -45,7 +45,7 @@ func perform(d deed) int {
 	p := Policy{Complaint: "forbidden: ", Ending: ".\n", Files: 100}
 	if d.policy != nil {
 		q := d.policy()
-		p.Sockets, p.Readable = q.Sockets, q.Readable
+		p.Sockets, p.Readable, p.Debugger = q.Sockets, q.Readable, q.Debugger
 	}
 	missing, err := Apply(p)
 	if err != nil || missing != nil {
@@ -144,6 +144,9 @@ var deeds = func() map[string]deed {
 		"open sockets: socket":          {policy: func() Policy { return Policy{Sockets: OpenSockets} }, do: socket(unix.AF_INET, unix.SOCK_STREAM)},
 		"new sockets":                   {policy: func() Policy { return Policy{Sockets: NewSockets} }, before: listenFirst, do: connect},
 		"new sockets: socket":           {policy: func() Policy { return Policy{Sockets: NewSockets} }, do: socket(unix.AF_UNIX, unix.SOCK_STREAM)},
+		"debugger":                      {policy: debugger, before: knockFirst, do: letIn},
+		"debugger: socket":              {policy: debugger, do: socket(unix.AF_INET, unix.SOCK_STREAM)},
+		"debugger: connect":             {policy: debugger, do: func() error { return unix.Connect(0, &unix.SockaddrInet4{Port: 1}) }},
 		"readable":                      {policy: readable, do: func() error { _, err := os.ReadDir("/usr"); return opposite(err) }},
 		"readable: a file below":        {policy: readable, do: func() error { return readSome("/usr/bin/env") }},
 		"readable: another":             {policy: readable, do: func() error { return opposite(open()) }},
@@ -183,6 +186,35 @@ func listenFirst() {
 	if listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 		panic(err)
 	}
+}
+
+func debugger() Policy { return Policy{Debugger: true} }
+
+// knockFirst makes a listener outside of the sandbox, and a connection to it that nobody has taken yet.
+func knockFirst() {
+	listenFirst()
+	c, err := net.Dial("tcp4", listener.Addr().String())
+	if err == nil {
+		_, err = io.WriteString(c, "hello")
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// letIn takes a connection and hears what it has to say.
+func letIn() error {
+	c, err := listener.Accept()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(c, b); string(b) != "hello" {
+		return fmt.Errorf("%q, %v", b, err)
+	}
+	_, err = io.WriteString(c, "come in")
+	return err
 }
 
 // connect sends something from one socket to another.
@@ -229,7 +261,7 @@ func live() error {
 
 // TestAllowed holds that a process can go on.
 func TestAllowed(t *testing.T) {
-	for _, name := range []string{"nothing", "live", "new sockets", "readable", "readable: a file below", "readable: another", "readable: another, elsewhere"} {
+	for _, name := range []string{"nothing", "live", "new sockets", "debugger", "readable", "readable: a file below", "readable: another", "readable: another, elsewhere"} {
 		if status, stderr := run(t, name); status != 0 {
 			t.Errorf("%s: status %d, %s", name, status, stderr)
 		}
@@ -244,7 +276,7 @@ func TestForbidden(t *testing.T) {
 			call = before
 		}
 		call, _, _ = strings.Cut(strings.TrimSuffix(call, ", for writing"), " on ")
-		if !regexp.MustCompile(`^(openat|execve|kill|tgkill|ptrace|unshare|ioctl|prctl|socket|mmap|mprotect|with an unknown number)$`).MatchString(call) {
+		if !regexp.MustCompile(`^(openat|execve|kill|tgkill|ptrace|unshare|ioctl|prctl|socket|connect|mmap|mprotect|with an unknown number)$`).MatchString(call) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -301,7 +333,7 @@ func matchAll(t *testing.T, path string, patterns ...string) {
 // TestPermissions holds the lists to what they promise: no call twice, each with a reason and a name, and none that makes processes or files.
 func TestPermissions(t *testing.T) {
 	seen := map[string]bool{}
-	for _, p := range Permissions(Policy{Sockets: NewSockets, Readable: []string{"/"}}) {
+	for _, p := range Permissions(Policy{Sockets: NewSockets, Debugger: true, Readable: []string{"/"}}) {
 		if seen[p.Name] || p.Name == "" || p.Why == "" {
 			t.Errorf("%q: %q, there already: %v", p.Name, p.Why, seen[p.Name])
 		}
@@ -321,8 +353,9 @@ func TestPermissions(t *testing.T) {
 func TestDocumented(t *testing.T) {
 	few := len(Permissions(Policy{}))
 	all := len(Permissions(Policy{Sockets: NewSockets, Readable: []string{"/"}}))
+	debugged := len(Permissions(Policy{Debugger: true}))
 	for path, want := range map[string]string{
-		"../docs/threat-model.md": fmt.Sprintf("There are %d without `--net user` and %d with it.", few, all),
+		"../docs/threat-model.md": fmt.Sprintf("There are %d without `--net user` and %d with it, and %d more with `--gdb`", few, all, debugged-few),
 		"../README.md":            fmt.Sprintf("%d system calls are left", few),
 	} {
 		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
