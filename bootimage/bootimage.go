@@ -149,6 +149,22 @@ type Plan struct {
 
 	// Relocation is to be applied after the segments have been copied; nil if there is none.
 	Relocation *Relocation
+
+	// Mapping says where the kernel will map itself. It is zero for one that unpacks itself, and so may choose another place.
+	Mapping Mapping
+}
+
+// A Mapping is what a kernel's own page tables will say of the kernel itself, once it has made them: for those who look into it
+// before that, such as debuggers.
+type Mapping struct {
+	Virt, Phys, Size uint64 // the bytes from Virt on are those from Phys on
+	Delta            uint64 // how much higher than linked Virt is, by randomization
+}
+
+// Find gives the guest-physical address of what the kernel will have at a virtual address, if that lies in the mapping.
+func (m Mapping) Find(virt uint64) (phys uint64, ok bool) {
+	off := virt - m.Virt
+	return m.Phys + off, off < m.Size
 }
 
 // SelfUnpacking reports whether what is entered is a decompressor, which enters the kernel later.

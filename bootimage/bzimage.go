@@ -288,6 +288,7 @@ func (h *setupHeader) planDirect(plan *Plan, at *addresses, p Params, mem *memor
 	plan.Relocation = d.relocation(place, tables)
 	plan.Segments = append(plan.Segments, d.segments(place.phys, plan.Relocation)...)
 	plan.Direct, plan.Randomized = true, place.randomized
+	plan.Mapping = d.img.mapping(place.phys, place.virtDelta)
 	plan.Entry = Entry{Mode: Linux64, PC: place.phys + (d.entry - h.prefAddress), Arg: bootParamsAddr}
 	return nil
 }

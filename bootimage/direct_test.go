@@ -50,6 +50,31 @@ func TestDirect(t *testing.T) {
 	}
 }
 
+// TestMapping holds that the mapping is that of the segments, and has what lies between them.
+func TestMapping(t *testing.T) {
+	direct := mustLoad(t, fakeKernel().build(), Params{Memory: guestMemory(64 * mib), Unpacked: fakeUnpacked()})
+	elf := mustLoad(t, fakeVmlinux().build(), Params{Memory: guestMemory(64 * mib)})
+	for _, plan := range []*Plan{direct, elf} {
+		m := plan.Mapping
+		if m.Virt < 1<<63 || m.Phys != 16*mib || m.Size < 2*mib || m.Delta != 0 {
+			t.Errorf("%v: %+v", plan.Kind, m)
+		}
+		for _, off := range []uint64{0, 1, m.Size - 1} {
+			if phys, ok := m.Find(m.Virt + off); !ok || phys != m.Phys+off {
+				t.Errorf("%#x into it: %#x, %v", off, phys, ok)
+			}
+		}
+		for _, virt := range []uint64{0, m.Phys, m.Virt - 1, m.Virt + m.Size, ^uint64(0)} {
+			if phys, ok := m.Find(virt); ok {
+				t.Errorf("%#x lies in %+v, at %#x", virt, m, phys)
+			}
+		}
+	}
+	if m := mustLoad(t, fakeKernel().build(), Params{Memory: guestMemory(64 * mib)}).Mapping; m != (Mapping{}) {
+		t.Errorf("a kernel that unpacks itself: %+v", m)
+	}
+}
+
 // TestRandomized holds that places are many, legal, and told to the kernel.
 func TestRandomized(t *testing.T) {
 	k := fakeKernel()
@@ -73,6 +98,10 @@ func TestRandomized(t *testing.T) {
 		}
 		if delta%(2*mib) != 0 || 16*mib+delta+uint64(k.initSize) > gib {
 			t.Fatalf("mapped %#x higher", delta)
+		}
+		m := plan.Mapping
+		if last, ok := m.Find(m.Virt + m.Size - 1); m.Phys != at || m.Delta != delta || !ok || last != at+m.Size-1 {
+			t.Fatalf("the kernel at %#x is mapped by %+v", at, m)
 		}
 		if plan.Entry.PC != at+16 {
 			t.Fatalf("entry %#x", plan.Entry.PC)

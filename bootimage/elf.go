@@ -183,6 +183,19 @@ func (img *elfImage) extent() span {
 	return span{img.segments[0].paddr, img.segments[len(img.segments)-1].span().end}
 }
 
+// mapping is that of a kernel whose first byte comes to lie at phys, and is mapped delta higher than linked. Segments whose
+// virtual address is another kind of number, as that of per-CPU variables, lie in it with the address that their neighbours suggest.
+func (img *elfImage) mapping(phys, delta uint64) Mapping {
+	first := img.segments[0]
+	m := Mapping{Virt: first.vaddr + delta, Phys: phys, Delta: delta}
+	for _, s := range img.segments {
+		if s.vaddr-s.paddr == first.vaddr-first.paddr {
+			m.Size = s.span().end - first.paddr
+		}
+	}
+	return m
+}
+
 // note returns the descriptor of the first note with that owner and type.
 func (img *elfImage) note(owner string, typ uint32) ([]byte, bool) {
 	for _, n := range img.notes {

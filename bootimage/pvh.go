@@ -114,6 +114,7 @@ func loadVmlinux(file []byte, p Params, mem *memoryMap) (*Plan, error) {
 		Kind:     Vmlinux,
 		Segments: segs,
 		Entry:    Entry{Mode: PVH, PC: entry, Arg: startInfoAddr},
+		Mapping:  img.mapping(img.segments[0].paddr, 0),
 	}, nil
 }
 

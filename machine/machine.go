@@ -40,6 +40,7 @@ type Machine struct {
 	kernel        *kernelcache.Entry // nil if the guest unpacks it
 	initrd        []byte             // the RAM that holds it
 	selfUnpacking bool               // the guest runs its kernel's decompressor first
+	mapping       bootimage.Mapping  // where the kernel will map itself
 	vcpus         []*vcpu
 	vcpusDone     sync.WaitGroup
 	start         chan struct{} // closed when the vCPUs may run
@@ -83,7 +84,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if loaded.err != nil {
 		return nil, loaded.err
 	}
-	m.first.entry, m.selfUnpacking = loaded.plan.Entry, loaded.plan.SelfUnpacking()
+	m.first.entry, m.selfUnpacking, m.mapping = loaded.plan.Entry, loaded.plan.SelfUnpacking(), loaded.plan.Mapping
 	if m.initrd, err = m.initrdRAM(loaded.plan); err != nil {
 		return nil, err
 	}
@@ -263,6 +264,9 @@ func (m *Machine) kickAll() {
 func (m *Machine) WriteConsole(ctx context.Context, p []byte) (int, error) {
 	return m.uart.Receive(ctx, p)
 }
+
+// KernelMapping says where the kernel maps itself, once it has page tables of its own. It is zero where that is not known.
+func (m *Machine) KernelMapping() bootimage.Mapping { return m.mapping }
 
 // Memory is the guest's RAM, for looking into.
 func (m *Machine) Memory() *memory.Memory { return m.ram }

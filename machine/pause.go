@@ -150,6 +150,12 @@ func (m *Machine) OnVCPU(id int, f func(*kvm.VCPU) error) error {
 // CPUs is the number of vCPUs.
 func (m *Machine) CPUs() int { return len(m.vcpus) }
 
+// GuestDebugFlags are those that vCPUs of this host take. Those that came with the API itself are always there.
+func (m *Machine) GuestDebugFlags() (kvm.GuestDebugFlags, error) {
+	flags, err := m.dev.Check(kvm.CapSetGuestDebug2)
+	return kvm.GuestDebugFlags(flags) | kvm.GuestDebugEnable | kvm.GuestDebugSingleStep | kvm.GuestDebugUseSWBP | kvm.GuestDebugUseHWBP, err
+}
+
 // endPausing lets vCPUs that stand still end, and lets nobody wait for them any more.
 func (m *Machine) endPausing() {
 	m.pausing.mu.Lock()
