@@ -70,6 +70,26 @@ var faults = []fault{{
 		0x66, 0x90, // a nop
 		0xf6, 0x83, 0xb2, 0x00, 0x00, 0x00, 0x20,
 	},
+}, {
+	// INT3 raises the exception #BP, and a hypervisor that intercepts that is to get it (AMD APM, volume 2, 15.12.4): so debuggers' breakpoints
+	// work in KVM's guests. raise_interrupt2 (target/i386/tcg/excp_helper.c) takes it for one of the other INT instructions and asks
+	// for their intercept instead, and the guest gets an exception that it knows nothing of. Vector 3 now goes the way of exceptions, a few instructions
+	// before. The room for that comes from a shorter way to write 0x75, and from not copying %r9 to %rcx: both are zero here.
+	name: "breakpoints",
+	broken: []byte{
+		0x4c, 0x89, 0xc9, // mov %r9,%rcx
+		0x31, 0xd2, // xor %edx,%edx
+		0xbe, 0x75, 0x00, 0x00, 0x00, // mov $SVM_EXIT_SWINT,%esi
+		0xe8, 0xbf, 0x0a, 0xfb, 0xff, // call cpu_svm_check_intercept_param
+	},
+	whole: []byte{
+		0x83, 0xfe, 0x03, // cmp $3,%esi
+		0x74, 0x98, // je to where SVM_EXIT_EXCP_BASE is added to the vector
+		0x6a, 0x75, // push $SVM_EXIT_SWINT
+		0x5e,       // pop %rsi
+		0x31, 0xd2, // xor %edx,%edx
+		0xe8, 0xbf, 0x0a, 0xfb, 0xff,
+	},
 }}
 
 // mended tells whether the QEMU at path has none of the faults.
