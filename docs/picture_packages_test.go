@@ -22,7 +22,7 @@ var packageGroups = []packageGroup{
 	{"comparison", "govmm compare, a program of its own", quiet, []string{
 		"cmd/govmm-compare cmd/compareprobe", "compare compare/probe compare/probe/image", "compare/child compare/oci compare/basefs compare/report"}},
 	{"machine", "one virtual machine put together", own, []string{"machine machine/memory machine/acpi"}},
-	{"debugger", "gdb", own, []string{"gdbstub"}},
+	{"debugger", "gdb", own, []string{"machine/debug gdbstub"}},
 	{"kvm", "the KVM API", kernel, []string{"kvm"}},
 	{"trace", "exits and requests, recorded", own, []string{"trace trace/report"}},
 	{"sandbox", "what the process gives up", own, []string{"sandbox"}},
