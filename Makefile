@@ -10,7 +10,7 @@ VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),develo
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
-PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs zstd=zstd lz4=lz4 xz-utils=xz
+PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs gdb=gdb zstd=zstd lz4=lz4 xz-utils=xz
 # What the tiny kernel is built with. A package without a program is known by a file.
 KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
 # What benchmarks of devices run in their guests.
@@ -101,6 +101,7 @@ endef
 test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,kvm,.,,6m)
 	$(call in-nested,kvm,machine,.,,6m)
+	$(call in-nested,kvm,machine/debug,.,,6m)
 	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
 LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \

@@ -28,6 +28,7 @@ type bootFlags struct {
 	timing    timing
 	trace     traceFlag
 	sandbox   sandboxMode
+	gdb       gdbFlags
 	verbose   bool
 
 	kernel, initrd string
@@ -81,6 +82,7 @@ standard input is fed to the guest as it comes, and its end does not end the gue
 	addChoice(c, &f.direct, "direct", "WHEN", "who unpacks a bzImage's kernel: auto (this host, which is faster, where it can), always (or fail), never (the guest)",
 		word[machine.Direct]{"auto", machine.DirectAuto}, word[machine.Direct]{"always", machine.DirectAlways}, word[machine.Direct]{"never", machine.DirectNever})
 	addSandboxFlag(c, &f.sandbox)
+	addGDBFlags(c, &f.gdb)
 	flags.BoolVar(&f.timing.table, "timing", false, "say on standard error, when the run has ended, where its time went")
 	flags.StringVar(&f.timing.json, "timing-json", "", "write the same to `FILE` as JSON")
 	addTraceFlag(c, &f.trace)
@@ -97,6 +99,7 @@ func (f *bootFlags) kernelCmdline(replaced bool) string {
 	if f.appended != "" {
 		line += " " + f.appended
 	}
+	line = f.gdb.cmdline(line)
 	if line == "" {
 		line = " " // machine.Config's word for an empty one
 	}
@@ -159,6 +162,11 @@ func (f *bootFlags) run(replaced bool) error {
 	if err != nil {
 		return err
 	}
+	gdb, err := f.gdb.open(&cfg, end)
+	defer gdb.close()
+	if err != nil {
+		return err
+	}
 	m, err := f.newMachine(cfg)
 	if err != nil {
 		return err
@@ -175,10 +183,11 @@ func (f *bootFlags) run(replaced bool) error {
 	if err := con.start(ctx, send); err != nil {
 		return err
 	}
-	if _, err := f.sandbox.start(m, devices.nets); err != nil {
+	if _, err := f.sandbox.start(m, devices.nets, gdb); err != nil {
 		return err
 	}
 	outcome, err := m.Run(ctx)
+	gdb.finish(err)
 	end(nil)      // no more input, before the machine is closed
 	con.restore() // before any message
 	if timingErr := f.timing.report(cfg.Timeline); err == nil {

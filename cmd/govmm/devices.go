@@ -50,6 +50,7 @@ type openDevices struct {
 	disks   []openDisk
 	nets    []backend
 	console *virtioconsole.Device // nil if the serial port is the console
+	gdb     *gdbServer            // of govmm run; nil without --gdb
 }
 
 // open makes the devices and adds them to cfg: disks, networks, and what there is one of. The caller closes what it gives, also together
@@ -88,6 +89,7 @@ func (o *openDevices) close() {
 	for _, n := range o.nets {
 		warn(n.Close())
 	}
+	o.gdb.close()
 }
 
 // warn tells of an error that changes nothing any more.

@@ -52,9 +52,25 @@ func TestKernelCmdline(t *testing.T) {
 		{bootFlags{cmdline: "ro"}, true, "ro"},
 		{bootFlags{cmdline: "ro", appended: "quiet"}, true, "ro quiet"},
 		{bootFlags{}, true, " "},
+		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}}, false, machine.DefaultCmdline + " nokaslr"},
+		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}}, true, "nokaslr"},
+		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}, kaslr: true}}, false, machine.DefaultCmdline},
 	} {
 		if got := tt.flags.kernelCmdline(tt.replaced); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.flags, got, tt.want)
+		}
+	}
+}
+
+func TestGDBAddress(t *testing.T) {
+	for text, want := range map[string]gdbAddress{
+		"unix:/run/x": {"unix", "/run/x"}, "unix:a:b": {"unix", "a:b"},
+		"tcp::1234": {"tcp", "127.0.0.1:1234"}, "tcp:localhost:0": {"tcp", "127.0.0.1:0"},
+		"tcp:127.0.0.2:65535": {"tcp", "127.0.0.2:65535"}, "tcp:[::1]:1": {"tcp", "[::1]:1"},
+	} {
+		var got gdbAddress
+		if err := got.Set(text); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
 		}
 	}
 }
@@ -76,6 +92,17 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"boot", "/dev/null"}, "not a regular file"},
 		{[]string{"boot", "-d", "/nonexistent/disk", "k"}, "no such file"},
 		{[]string{"boot", "--direct", "maybe", "k"}, "give auto, always or never"},
+		{[]string{"boot", "--gdb", "1234", "k"}, "write unix:PATH, or tcp:HOST:PORT"},
+		{[]string{"boot", "--gdb", "unix:", "k"}, "write unix:PATH, or tcp:HOST:PORT"},
+		{[]string{"boot", "--gdb", "tcp:1234", "k"}, "write unix:PATH, or tcp:HOST:PORT"},
+		{[]string{"boot", "--gdb", "tcp::x", "k"}, "is no port"},
+		{[]string{"boot", "--gdb", "tcp:example.org:1234", "k"}, "is no address"},
+		{[]string{"boot", "--gdb", "tcp:0.0.0.0:1234", "k"}, "use ssh -L"},
+		{[]string{"boot", "--gdb", "tcp:[::]:1234", "k"}, "use ssh -L"},
+		{[]string{"boot", "--gdb", "unix:/" + strings.Repeat("x", 200), "k"}, "choose a shorter one"},
+		{[]string{"boot", "--gdb", "unix:/nonexistent/socket", "k"}, "no such file or directory"},
+		{[]string{"boot", "--gdb", "unix:/", "k"}, "is there already"},
+		{[]string{"boot", "--gdb-wait", "k"}, "add --gdb unix:PATH"},
 		{[]string{"image", "prune", "--keep", "much"}, "is not a size"},
 		{[]string{"image", "list", "all"}, "takes no argument"},
 		{[]string{"frobnicate"}, "unknown command"},

@@ -52,7 +52,7 @@ processors and memory, emulates a serial console and virtio disks, and starts th
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newBootCommand(), newRunCommand(), newCompareCommand(), newCheckCommand(), newImageCommand(), newTraceCommand(), newVersionCommand(), newGuardCommand(), newGuardTapCommand())
+	root.AddCommand(newBootCommand(), newRunCommand(), newCompareCommand(), newCheckCommand(), newImageCommand(), newTraceCommand(), newVersionCommand(), newGuardCommand(), newGuardTapCommand(), newGuardSocketCommand())
 	return root
 }
 

@@ -52,6 +52,7 @@ type runFlags struct {
 	timeout        time.Duration
 	trace          traceFlag
 	sandbox        sandboxMode
+	gdb            gdbFlags
 	verbose        bool
 }
 
@@ -101,6 +102,7 @@ func newRunCommand() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", 0, "end the guest after this `TIME`, as 30s, with status 124 (default none)")
 	addTraceFlag(c, &f.trace)
 	addSandboxFlag(c, &f.sandbox)
+	addGDBFlags(c, &f.gdb)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what the monitor does, and show the kernel's messages, on standard error")
 	return c
 }
@@ -159,17 +161,17 @@ func (f *runFlags) runStatus() (int, error) {
 	session := agent.NewSession(out, errs)
 	kernelSays := newKernelLog(f.verbose)
 	defer f.trace.close()
-	m, open, err := f.newMachine(session, kernelSays)
+	m, open, err := f.newMachine(session, kernelSays, end)
 	if err != nil {
 		return 0, err
 	}
 	defer open.close()
 	defer m.Close()
-	return f.attend(ctx, end, m, open.nets, session, kernelSays)
+	return f.attend(ctx, end, m, open, session, kernelSays)
 }
 
-// attend runs the machine, with its networks, until the command ends.
-func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, nets []backend, session *agent.Session, kernelSays *kernelLog) (int, error) {
+// attend runs the machine, with what is open for it, until the command ends.
+func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *machine.Machine, open *openDevices, session *agent.Session, kernelSays *kernelLog) (int, error) {
 	con := openConsole(end, slog.New(slog.DiscardHandler))
 	defer con.restore()
 	if err := f.connect(ctx, con, session); err != nil {
@@ -184,12 +186,13 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 		case <-ctx.Done():
 		}
 	}()
-	shed, err := f.sandbox.start(m, nets)
+	shed, err := f.sandbox.start(m, open.nets, open.gdb)
 	if err != nil {
 		return 0, err
 	}
 	go giveBack(ctx, m, session, shed)
 	outcome, err := m.Run(ctx)
+	open.gdb.finish(err)
 	cause := context.Cause(ctx)
 	end(nil)
 	con.restore()
@@ -307,7 +310,7 @@ func (f *runFlags) complete() error {
 }
 
 // newMachine makes the machine. The caller closes it, and after that what is behind its devices.
-func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *machine.Machine, _ *openDevices, err error) {
+func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer, end context.CancelCauseFunc) (_ *machine.Machine, _ *openDevices, err error) {
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
@@ -320,6 +323,7 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 	if !f.verbose {
 		cfg.Cmdline += " quiet"
 	}
+	cfg.Cmdline = f.gdb.cmdline(cfg.Cmdline)
 	cfg.Timeline = new(timing).start(f.trace.path != "")
 	if err := f.trace.open(&cfg); err != nil {
 		return nil, nil, err
@@ -334,6 +338,9 @@ func (f *runFlags) newMachine(session *agent.Session, kernelSays io.Writer) (_ *
 		}
 	}()
 	if err := f.openDevices(open, &cfg); err != nil {
+		return nil, nil, err
+	}
+	if open.gdb, err = f.gdb.open(&cfg, end); err != nil {
 		return nil, nil, err
 	}
 	initrd, err := f.initrd()

@@ -59,11 +59,12 @@ func lacks(missing []sandbox.Layer) string {
 const mostFiles = 4096
 
 // enter puts the process into the sandbox. All that the run opens must be open.
-func (mode sandboxMode) enter(nets []backend) error {
+func (mode sandboxMode) enter(nets []backend, debugger bool) error {
 	if mode == sandboxOff {
 		return nil
 	}
 	p := policy(nets)
+	p.Debugger = debugger
 	eol := "\n"
 	if _, raw := logOutput().(rawLines); raw {
 		eol = "\r\n"
@@ -82,10 +83,13 @@ func (mode sandboxMode) enter(nets []backend) error {
 
 // start is the last step before the guest runs: all that the run opens is open, and what is left to do of the machine's start is done first. It has the memory given
 // back that only the start needed; the shedder can do that again.
-func (mode sandboxMode) start(m *machine.Machine, nets []backend) (*shedder, error) {
+func (mode sandboxMode) start(m *machine.Machine, nets []backend, gdb *gdbServer) (*shedder, error) {
 	s := newShedder()
 	m.FinishLoading()
-	if err := mode.enter(nets); err != nil {
+	if err := gdb.connect(m); err != nil {
+		return nil, err
+	}
+	if err := mode.enter(nets, gdb != nil); err != nil {
 		return nil, err
 	}
 	go s.shed()

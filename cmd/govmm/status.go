@@ -18,7 +18,7 @@ const (
 )
 
 const statusHelp = `Exit status:
-  0        the guest powered off or rebooted, or was ended with Ctrl-A X
+  0        the guest powered off or rebooted, or was ended with Ctrl-A X or by gdb's kill
   1        wrong usage, or an error of the host
   2        the guest crashed: triple fault, or KVM could not go on
   159      the sandbox ended it: the monitor made a system call that it never makes by itself
@@ -51,7 +51,7 @@ func runStatus(o machine.Outcome, err error) error {
 	switch {
 	case err == nil && o.Reason == machine.DebugExit:
 		return &statusError{code: debugexit.Status(o.Code)}
-	case err == nil, errors.Is(err, errEscape):
+	case err == nil, errors.Is(err, errEscape), errors.Is(err, errGDBKill):
 		return nil
 	case errors.As(err, &crash):
 		return &statusError{code: statusCrash, err: err}
