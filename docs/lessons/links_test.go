@@ -93,7 +93,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// findLine gives the number of the line of file that has word, which is to be the given one; with -update it is the nearest to it.
+// findLine gives the number of the line of file that has word, which is to be the given one; with -update it is the nearest one instead.
 func findLine(file, word, number string) (int, error) {
 	data, err := os.ReadFile(filepath.FromSlash(file))
 	if err != nil {
@@ -103,20 +103,34 @@ func findLine(file, word, number string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	all := strings.Split(string(data), "\n")
 	isWord := regexp.MustCompile(`(^|\W)` + regexp.QuoteMeta(word) + `(\W|$)`)
-	best := 0
-	for i, line := range strings.Split(string(data), "\n") {
-		if isWord.MatchString(line) && (best == 0 || abs(i+1-n) < abs(best-n)) {
-			best = i + 1
-		}
+	if n <= len(all) && isWord.MatchString(all[n-1]) {
+		return n, nil
+	}
+	// It has moved. Where it is declared comes first, or else a word as frequent as "try" would lead to a comment.
+	best := nearest(all, n, regexp.MustCompile(`^(func |func \(.*\) |type )`+regexp.QuoteMeta(word)+`(\W.*)?$`))
+	if best == 0 {
+		best = nearest(all, n, isWord)
 	}
 	switch {
 	case best == 0:
 		return 0, fmt.Errorf("no line has the word %s", word)
-	case best != n && !*update:
+	case !*update:
 		return 0, fmt.Errorf("line %d has no word %s; the nearest is line %d (go test ./docs/lessons -run TestLinks -update)", n, word, best)
 	}
 	return best, nil
+}
+
+// nearest gives the number of the matching line nearest to line n, 0 if there is none.
+func nearest(all []string, n int, match *regexp.Regexp) int {
+	best := 0
+	for i, line := range all {
+		if match.MatchString(line) && (best == 0 || abs(i+1-n) < abs(best-n)) {
+			best = i + 1
+		}
+	}
+	return best
 }
 
 func abs(n int) int { return max(n, -n) }
