@@ -81,17 +81,18 @@ test-unit: setup ## tests that need no privileges and no KVM
 	cd bootimage/initramfs/uroot && $(GO) test ./...
 
 # Tests on a real KVM are compiled here and run in the nested test host, each in its package's directory and,
-# where they boot Linux, each test by itself and STREAMS of them at a time, for a test host has two processors.
+# where they boot Linux, each test by itself. The test host has two processors, or $(6), and as many run at a time as this machine has processors for:
+# guests that wait for each other's processors, as two hosts with two on two would, take several times as long.
 # What fails runs again, once, because where QEMU could not be mended (docs/testing.md, "QEMU's faults") guests hang now and then; and
 # it is said.
-STREAMS ?= $(shell echo $$(( ($$(nproc) + 1) / 2 )))
+PROCESSORS ?= $(shell nproc)
 define in-nested
 	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); export binary; \
-	printf '%s\n' $(3) | $(4) xargs -d '\n' -n 1 -P $(STREAMS) sh -c '\
+	printf '%s\n' $(3) | $(4) xargs -d '\n' -n 1 -P $$(( ($(PROCESSORS) + $(or $(6),2) - 1) / $(or $(6),2) )) sh -c '\
 		log=$$binary.$$$$.log; \
 		for attempt in 1 2; do \
-			status=0; $(NESTED) --dir $(2) --timeout $(5) -- $$binary -test.v -test.run "$$1" </dev/null >$$log 2>&1 || status=$$?; \
+			status=0; $(NESTED) --cpus $(or $(6),2) --dir $(2) --timeout $(5) -- $$binary -test.v -test.run "$$1" </dev/null >$$log 2>&1 || status=$$?; \
 			printf "%s\n" "$(2) with $(1): $$1" "$$(grep -E "^(PASS|FAIL|--- )" $$log)"; \
 			if [ $$status = 0 ]; then rm $$log; exit 0; fi; \
 			cat $$log; echo "$(2): $$1 ended with status $$status in attempt $$attempt"; \
@@ -104,21 +105,25 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,machine/debug,.,,6m)
 	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
-LINUX_TESTS := $(addprefix TestStockKernels/,$(KERNELS)) TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
-	TestKASLR TestDirect TestLowInitrd TestLargeInitrd TestCache TestTiming \
-	TestDrivers TestFreedMemory TestVirtioConsole TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions TestHostileKernel/6.12-cloud TestHostileKernel/mmio
+# The longest first, so that none is left alone at the end.
+LINUX_TESTS := TestKASLR $(addprefix TestStockKernels/,$(KERNELS)) TestLargeInitrd TestVirtioConsole TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
+	TestDirect TestLowInitrd TestCache TestTiming \
+	TestFreedMemory TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions
+# Those in which guests' processors and the monitor's threads are to run at the same time.
+PARALLEL_LINUX_TESTS := TestDrivers TestHostileKernel/6.12-cloud TestHostileKernel/mmio
 LINUX_ENV    = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/initramfs.cpio
 
 test-linux: initramfs ## stock kernels, from boot to power-off
 	$(LINUX_ENV) $(GO) test -tags linuxtest ./bootimage/payload ./bootimage/kaslr
-	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m)
-	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m)
+	$(call in-nested,linux,machine,TestBootsInARow TestSameAsTheKernelsOwn TestWhoUnpacks,$(LINUX_ENV),10m,1)
+	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m,1)
+	$(call in-nested,linux,cmd/govmm,$(PARALLEL_LINUX_TESTS),$(LINUX_ENV),10m)
 
 kernel-debug: kernel # with debugging information, for gdb
 	@$(NESTED) kernel --fragments debug tiny
 
 test-kernel: userland kernel-debug ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m,1)
 
 bin/pattern: FORCE
 	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern
