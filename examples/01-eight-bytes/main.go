@@ -18,7 +18,7 @@ var guest = []byte{
 	0x00, 0xd8, // add al, bl
 	0x04, '0', // add al, '0'
 	0xe6, port, // out port, al
-	0xfa, // cli
+	0xfa, // cli: no interrupts, so that the next is for ever
 	0xf4, // hlt
 }
 
