@@ -27,6 +27,6 @@ func (s *screen) access(a kvm.MMIO) {}
 func (s *screen) text(n int) string { return "" }
 
 // Exercise 3: a whole text with one exit. The guest writes the address of the text to a port, as 4 bytes, the lowest first; where the text ends a byte
-// is zero. take gives the text. The guest may lie: from an address without memory, or from a text that does not end within 256 bytes,
-// nothing is taken, and the monitor goes on.
+// is zero. take gives the text. The guest may lie: from an address without memory, from a text that does not end within 256 bytes, or where not 4
+// bytes are written, nothing is taken, and the monitor goes on. `go doc ./machine/memory Memory` shows how to read the guest's memory.
 func take(ram *memory.Memory, a kvm.IO) string { return "" }

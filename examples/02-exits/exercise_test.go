@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,7 @@ func TestScreen(t *testing.T) {
 			0x2c, 1, // sub al, 1
 			0xa2, 0x00, 0x80, 0x0b, 0x00, // mov [0xb8000], al: the letter before it
 			0xa2, 0xa0, 0x8f, 0x0b, 0x00, // mov [0xb8fa0], al: behind the last of the 4000 bytes
+			0x66, 0xc7, 0x05, 0x9f, 0x8f, 0x0b, 0x00, '?', 0x07, // mov word [0xb8f9f], '?' and a color: the last byte, and one behind it
 			0xf4, // hlt
 		}, func(_ *vm.VM, exit *kvm.Exit) {
 			if exit.Reason == kvm.ExitMMIO {
@@ -74,34 +76,37 @@ func TestScreen(t *testing.T) {
 }
 
 func TestTake(t *testing.T) {
+	write := []byte{0xe7, 0x11} // out 0x11, eax
 	for _, tt := range []struct {
-		name string
-		addr uint32
-		text string // what lies there
-		want string
+		name  string
+		addr  uint32
+		text  string // what lies there
+		write []byte
+		want  string
 	}{
-		{"a text", 0x100, "one exit\x00", "one exit"},
-		{"a text at the end of memory", 0xfffc, "end\x00", "end"},
-		{"no memory there", 0x7000_0000, "", ""},
-		{"a text that is too long", 0x8000, strings.Repeat("x", 300), ""},
-		{"memory ends before the text does", 0xfffd, "end", ""},
+		{"a text", 0x100, "one exit\x00", write, "one exit"},
+		{"a text at the end of memory", 0xfffc, "end\x00", write, "end"},
+		{"no memory there", 0x7000_0000, "", write, ""},
+		{"a text that is too long", 0x8000, strings.Repeat("x", 300), write, ""},
+		{"memory ends before the text does", 0xfffd, "end", write, ""},
+		{"one byte in place of four", 0x100, "one exit\x00", []byte{0xe6, 0x11}, ""}, // out 0x11, al
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			exercise.Check(t, func(take func(*memory.Memory, kvm.IO) string) error {
-				return takes(take, tt.addr, tt.text, tt.want)
+				return takes(take, tt.addr, tt.text, tt.write, tt.want)
 			}, take, takeSolution)
 		})
 	}
 }
 
-// takes runs a guest that writes addr to a port.
-func takes(take func(*memory.Memory, kvm.IO) string, addr uint32, text, want string) error {
+// takes runs a guest that writes addr to a port, by the instruction write.
+func takes(take func(*memory.Memory, kvm.IO) string, addr uint32, text string, write []byte, want string) error {
 	got := ""
-	err := runFor([]byte{
+	err := runFor(slices.Concat([]byte{
 		0xb8, byte(addr), byte(addr >> 8), byte(addr >> 16), byte(addr >> 24), // mov eax, addr
-		0xe7, 0x11, // out 0x11, eax
+	}, write, []byte{
 		0xf4, // hlt
-	}, func(m *vm.VM, exit *kvm.Exit) {
+	}), func(m *vm.VM, exit *kvm.Exit) {
 		_ = m.Load(uint64(addr), []byte(text)) // what has no memory is not there
 		got = take(m.RAM, exit.IO())
 	})
