@@ -74,7 +74,8 @@ func modes(out io.Writer) error {
 func realMode(s *kvm.Sregs) { s.CS.Selector, s.CS.Base = 0, 0 }
 
 // protectedMode gives the segments all 4 GiB. A selector is an index into a table of descriptors, which has what stands here packed into eight bytes;
-// set so, the processor does not read the table until the guest loads a segment register.
+// set so, the processor does not read the table until the guest loads a segment register. Type 3 is data that may be read and written, 11 code that may
+// be read; S says that it is one of these two, and G that a descriptor would count the limit in pages.
 func protectedMode(s *kvm.Sregs) {
 	s.CR0 |= cr0Protected
 	data := kvm.Segment{Selector: 0x10, Base: 0, Limit: 0xffffffff, Type: 3, S: 1, Present: 1, DB: 1, G: 1}

@@ -1,4 +1,4 @@
-// Lesson 8: a disk. A virtio block device in 90 lines (disk.go), and a Linux guest that reads and writes it. The guest's first process is this program
+// Lesson 8: a disk. A virtio block device in some hundred lines (disk.go), and a Linux guest that reads and writes it. The guest's first process is this program
 // again.
 package main
 

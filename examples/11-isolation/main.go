@@ -52,7 +52,7 @@ var tries = []try{
 		0xeb, 0xfe, // jmp to itself
 	}},
 	{"take away its own interrupt handlers, and fault", []byte{
-		0x0f, 0x01, 0x1c, 0x25, 0, 0, 0, 0, // lidt [0]: six zeros, an empty table
+		0x0f, 0x01, 0x1c, 0x25, 0, 0, 0, 0, // lidt [0]: ten zeros, an empty table
 		0x0f, 0x0b, // ud2: an instruction that is none
 	}},
 }
