@@ -25,6 +25,7 @@ func newBetter(out io.Writer, irq devices.IRQ) *better {
 //
 // Exercise 3: register 1 is interrupt enable. While its bit 0 is set, the guest is interrupted when a byte comes in, and when the bit is set while
 // bytes are there already. Register 2 then tells why: 4 for received data, as long as there is any and the bit is set, and 1 for nothing.
+// receive is called by another goroutine than Read and Write.
 
 func (b *better) receive(c byte) { b.uart.receive(c) }
 

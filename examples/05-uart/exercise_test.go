@@ -108,6 +108,9 @@ func TestInterrupt(t *testing.T) {
 			{"another one comes in", func() { c.device.receive('b') }, 2, 4},
 			{"disabled", func() { c.write(1, 0) }, 2, 1},
 			{"a third one comes in", func() { c.device.receive('c') }, 2, 1},
+			{"enabled again, with two bytes there", func() { c.write(1, 1) }, 3, 4},
+			{"one of them is read", func() { c.read(0) }, 3, 4},
+			{"the other one is read", func() { c.read(0) }, 3, 1},
 		}
 		for _, s := range steps {
 			s.do()
