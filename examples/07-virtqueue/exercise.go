@@ -17,8 +17,8 @@ func submit(ram *memory.Memory, texts []string) error { return errors.New("submi
 func interruptWanted(event, before, now uint16) bool { return true }
 
 // Exercise 3: indirect descriptors. Where a descriptor has the flag indirect, it is no piece of a buffer: its bytes are a table of descriptors, which
-// make the rest of the chain, beginning with number 0. Its other flags and its next mean nothing. In that table is no indirect descriptor. Whatever a driver
-// does that the rules forbid is an error, soon.
+// make the rest of the chain, beginning with number 0. Its other flags and its next mean nothing. In that table is no indirect descriptor, and no chain
+// has more pieces than the queue has descriptors, wherever they are described. Whatever a driver does that the rules forbid is an error, soon.
 const indirect = 4
 
 func chainWithIndirect(q *queue, head uint16) (readable, writable [][]byte, err error) {

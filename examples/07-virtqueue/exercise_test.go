@@ -98,6 +98,9 @@ func TestIndirect(t *testing.T) {
 		{"empty", []descriptor{{inner, 0, indirect, 0}}, []descriptor{{0x5000, 1, 0, 0}}, "", 0},
 		{"next behind its end", []descriptor{{inner, 16, indirect, 0}}, []descriptor{{0x5000, 1, next, 1}, {0x5000, 1, 0, 0}}, "", 0},
 		{"a loop", []descriptor{{inner, 32, indirect, 0}}, []descriptor{{0x5000, 1, next, 1}, {0x5000, 1, next, 0}}, "", 0},
+		{"a chain longer than the queue", []descriptor{{inner, 80, indirect, 0}},
+			[]descriptor{{0x5000, 1, next, 1}, {0x5000, 1, next, 2}, {0x5000, 1, next, 3}, {0x5000, 1, next, 4}, {0x5000, 1, 0, 0}}, "", 0},
+		{"a longer table with a short chain", []descriptor{{inner, 80, indirect, 0}}, []descriptor{{0x5000, 1, next, 4}, {}, {}, {}, {0x5001, 2, 0, 0}}, "abc", 0},
 		{"no memory there", []descriptor{{1 << 40, 16, indirect, 0}}, nil, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -39,16 +39,16 @@ func interruptWantedSolution(event, before, now uint16) bool { return event-befo
 
 func chainWithIndirectSolution(q *queue, head uint16) (readable, writable [][]byte, err error) {
 	entries, inside := *q, false
-	for range 2 * q.size {
+	for range q.size + 1 { // one for the descriptor that leads to the table
 		d, err := entries.descriptor(head)
 		if err != nil {
 			return nil, nil, err
 		}
 		if d.Flags&indirect != 0 {
-			if n := d.Len / 16; inside || d.Len%16 != 0 || n == 0 || n > uint32(q.size) {
+			if inside || d.Len%16 != 0 || d.Len == 0 {
 				return nil, nil, fmt.Errorf("an indirect table of %d bytes (inside another one: %v)", d.Len, inside)
 			}
-			entries.table, entries.size, inside, head = d.Addr, uint16(d.Len/16), true, 0
+			entries.table, entries.size, inside, head = d.Addr, uint16(min(d.Len/16, 1<<16-1)), true, 0 // next has 16 bits
 			continue
 		}
 		window, err := q.ram.WriteSlice(d.Addr, uint64(d.Len))
