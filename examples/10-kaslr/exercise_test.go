@@ -76,6 +76,13 @@ func TestRelocate32(t *testing.T) {
 				return fmt.Errorf("with places %#x it returns false, and has changed the kernel", tt.places)
 			}
 		}
+		ok, err := exercise.Call(func() bool { return relocate([]byte{1, 2, 3}, []uint64{linked}, linked, 1) })
+		if err == nil && ok {
+			err = errors.New("it returns true")
+		}
+		if err != nil {
+			return fmt.Errorf("with a kernel of 3 bytes: %w", err)
+		}
 		return nil
 	}, relocate32, relocate32Solution)
 }
