@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -40,15 +41,19 @@ func TestLock(t *testing.T) {
 	}, lockCode{acquire, release}, lockCode{acquireSolution, releaseSolution})
 }
 
-// fight runs two processors, both of which want the lock all the time. Whoever has it stays a little.
+// fight runs two processors that want the lock at the same moment, over and over. In the first rounds whoever has it stays a little.
 func fight(code lockCode) error {
-	const enter, leave = 0x10, 0x11
-	guest := slices.Concat([]byte{0xb9}, number(20), // mov ecx, 20
-		code.acquire,
-		[]byte{0xe6, enter, 0xe6, leave}, // out enter, al; out leave, al
-		code.release,
-		[]byte{0x49, 0x0f, 0x85}, // dec ecx; jnz back to acquire
-		number(-uint32(len(code.acquire)+4+len(code.release)+7)),
+	const enter, leave, rounds, slow = 0x10, 0x11, 300, 20
+	round := slices.Concat([]byte{
+		0x83, 0xc2, 0x02, // add edx, 2
+		lock, 0xff, 0x05, 0x18, 0x80, 0x00, 0x00, // lock inc dword [0x8018]: how many arrivals there were
+		// wait:
+		0x39, 0x15, 0x18, 0x80, 0x00, 0x00, // cmp [0x8018], edx
+		0x72, 0xf8, // jb wait
+	}, code.acquire, []byte{0xe6, enter, 0xe6, leave}, code.release) // out enter, al; out leave, al
+	guest := slices.Concat([]byte{0x31, 0xd2, 0xb9}, number(rounds), // xor edx, edx; mov ecx, rounds
+		round,
+		[]byte{0x49, 0x0f, 0x85}, number(-uint32(len(round)+7)), // dec ecx; jnz back to round
 		[]byte{0xe6, donePort}, // out donePort, al
 	)
 	m, err := vm.New(64 << 10)
@@ -58,7 +63,7 @@ func fight(code lockCode) error {
 	if err := m.Load(firstCode, guest); err != nil {
 		return err
 	}
-	var inside atomic.Int32
+	var inside, entered atomic.Int32
 	ends := make(chan error, 2)
 	for id := range 2 {
 		go func() {
@@ -69,9 +74,11 @@ func fight(code lockCode) error {
 				switch exit.IO().Port {
 				case enter:
 					if inside.Add(1) > 1 {
-						return true, fmt.Errorf("both processors have the lock at the same time")
+						return true, errors.New("both processors have the lock at the same time")
 					}
-					time.Sleep(time.Millisecond)
+					if entered.Add(1) <= slow {
+						time.Sleep(time.Millisecond)
+					}
 				case leave:
 					inside.Add(-1)
 				case donePort:
@@ -128,8 +135,21 @@ func TestRunFor(t *testing.T) {
 					}
 					before = now
 				}
-				return m.Load(firstCode, []byte{0xf4}) // hlt, for the loop that follows
+				return goesOn(m, cpu)
 			}, func(exit *kvm.Exit) (bool, error) { return true, nil })
 		})
 	}, runFor, runForSolution)
+}
+
+// goesOn has the guest halt, which it does unless it is still being kicked.
+func goesOn(m *vm.VM, cpu *kvm.VCPU) error {
+	if err := m.Load(firstCode, []byte{0xf4, 0xeb, 0xfd}); err != nil { // hlt; jmp to hlt
+		return err
+	}
+	for range 100 {
+		if exit, err := cpu.Run(); err != nil || exit.Reason == kvm.ExitHlt {
+			return err
+		}
+	}
+	return errors.New("after the last call KVM_RUN does not enter the guest any more; what is still set?")
 }
