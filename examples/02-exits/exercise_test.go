@@ -114,7 +114,7 @@ func takes(take func(*memory.Memory, kvm.IO) string, addr uint32, text string, w
 		return err
 	}
 	if got != want {
-		return fmt.Errorf("from address %#x you take %q, not %q", addr, got, want)
+		return fmt.Errorf("from address %#x you take %.40q, not %q", addr, got, want)
 	}
 	return nil
 }
