@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernel-debug kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate pictures bench compare reliability soak clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate pictures bench compare reliability soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,10 +119,7 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m,1)
 	$(call in-nested,linux,cmd/govmm,$(PARALLEL_LINUX_TESTS),$(LINUX_ENV),10m)
 
-kernel-debug: kernel # with debugging information, for gdb
-	@$(NESTED) kernel --fragments debug tiny
-
-test-kernel: userland kernel-debug ## the tiny kernel, from boot to power-off
+test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m,1)
 
 bin/pattern: FORCE

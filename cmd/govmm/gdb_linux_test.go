@@ -19,18 +19,14 @@ import (
 	"govmm/machine/guesttest"
 )
 
-// debugKernel is the tiny kernel with debugging information, as make kernel KERNEL_FRAGMENTS=debug builds it.
-const debugKernel = "tiny-debug"
-
-// debugKernelFile is one of that kernel's files.
-func debugKernelFile(t *testing.T, name string) string {
+// debugInformation is the tiny kernel's vmlinux with symbols and debugging information.
+func debugInformation(t *testing.T) string {
 	t.Helper()
-	pattern := filepath.Join(os.Getenv(guesttest.EnvKernels), debugKernel, name)
-	found, _ := filepath.Glob(pattern)
-	if len(found) != 1 {
-		t.Fatalf("%s matches %d files, not one; build that kernel with: make kernel KERNEL_FRAGMENTS=debug", pattern, len(found))
+	file := filepath.Join(os.Getenv(guesttest.EnvKernels), "tiny/debug/vmlinux")
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("%v; make kernel builds it", err)
 	}
-	return found[0]
+	return file
 }
 
 // A gdbRun is Debian's gdb, with the symbols of the kernel.
@@ -49,7 +45,7 @@ func startGDB(t *testing.T, socket string) *gdbRun {
 	if err != nil {
 		t.Fatalf("%v; install it with: make setup", err)
 	}
-	vmlinux := debugKernelFile(t, "debug/vmlinux")
+	vmlinux := debugInformation(t)
 	ctx, cancel := context.WithTimeout(t.Context(), runTime)
 	t.Cleanup(cancel)
 	g := &gdbRun{t: t, cmd: exec.CommandContext(ctx, gdb, "-nx", "-q", "-ex", "set pagination off", "-ex", "set confirm off", "-ex", "set width 0", vmlinux)}
@@ -106,7 +102,7 @@ func TestTinyGDB(t *testing.T) {
 func debugKernelToShell(t *testing.T, cpus int) {
 	socket := filepath.Join(t.TempDir(), "gdb")
 	s := &session{t: t, cmd: command(t, "boot", "-a", "quiet", "-c", strconv.Itoa(cpus), "--gdb", "unix:"+socket, "--gdb-wait",
-		debugKernelFile(t, "boot/vmlinuz-*"), guesttest.Initramfs(t))}
+		guesttest.Kernel(t, "tiny"), guesttest.Initramfs(t))}
 	s.begin()
 	s.inSandbox()
 	g := startGDB(t, socket)
