@@ -42,6 +42,8 @@ var monitorGoals = []goal{
 	{what: "KASLR, over `nokaslr`: 6.1", figure: "boot/6.1-cloud/govmm-warm", beside: []string{"boot/6.1-cloud/govmm-nokaslr"}, limit: atMost(1.04), percent: true},
 	{what: "the sandbox, over `--sandbox=off`: 6.12", figure: "boot/6.12-cloud/govmm-warm", beside: []string{"boot/6.12-cloud/govmm-open"}, limit: atMost(1.02), percent: true},
 	{what: "the sandbox, over `--sandbox=off`: tiny", figure: "boot/tiny/govmm-warm", beside: []string{"boot/tiny/govmm-open"}, limit: atMost(1.02), percent: true},
+	{what: "`--trace`, over none: 6.12", figure: "boot/6.12-cloud/govmm-trace", beside: []string{"boot/6.12-cloud/govmm-warm"}, limit: atMost(1.10), percent: true},
+	{what: "`--trace`, over none: tiny", figure: "boot/tiny/govmm-trace", beside: []string{"boot/tiny/govmm-warm"}, limit: atMost(1.10), percent: true},
 	{what: "KASLR, over `nokaslr`: tiny", figure: "boot/tiny/govmm-warm", beside: []string{"boot/tiny/govmm-nokaslr"}, limit: atMost(1.04), percent: true},
 	{what: "exec to the first guest instruction, of QEMU's", figure: "start/govmm", beside: []string{"start/qemu"}, limit: atMost(0.25)},
 	{what: "an exit for port I/O, of the same in C", figure: "exits/pio/go", beside: []string{"exits/pio/c"}, limit: atMost(1.10)},
