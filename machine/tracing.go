@@ -199,7 +199,7 @@ func (m *Machine) WriteTrace(w io.Writer, about ...trace.About) error {
 		return errors.New("the machine records no trace")
 	}
 	return m.cfg.Trace.Write(w, trace.Labels{
-		Title:   fmt.Sprintf("%d vCPU, %d MiB", m.cfg.cpus(), m.cfg.memory()>>20),
+		Title:   fmt.Sprintf("%s, %d MiB", countVCPUs(m.cfg.cpus()), m.cfg.memory()>>20),
 		Devices: m.tracer.names,
 		Reason:  func(r uint8) string { return kvm.ExitReason(r).String() },
 		Operation: func(o uint8) string {
@@ -220,4 +220,11 @@ func (m *Machine) phases() []trace.Phase {
 	}
 	slices.SortStableFunc(list, func(a, b trace.Phase) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
 	return list
+}
+
+func countVCPUs(n int) string {
+	if n == 1 {
+		return "1 vCPU"
+	}
+	return fmt.Sprintf("%d vCPUs", n)
 }
