@@ -69,7 +69,7 @@ type Recorder struct {
 	start time.Time
 	cpus  []*Ring
 
-	mu      sync.Mutex
+	mu      sync.Mutex // for devices
 	devices *Ring
 }
 
@@ -96,11 +96,17 @@ func NewRecorder(c Config) (*Recorder, error) {
 	return r, nil
 }
 
-// Close gives the memory of the rings back, which nobody uses any more.
+// Close gives the memory of the rings back. No vCPU runs any more; what a device records from then on is left out: input of a console may come
+// late. Closing twice is allowed.
 func (r *Recorder) Close() error {
-	errs := []error{unmapRecords(r.devices.records)}
-	for _, ring := range r.cpus {
-		errs = append(errs, unmapRecords(ring.records))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for _, ring := range append(r.cpus, r.devices) {
+		if ring.records != nil {
+			errs = append(errs, unmapRecords(ring.records))
+			ring.records, ring.next = nil, 0
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -114,9 +120,11 @@ func (r *Recorder) CPUs() int { return len(r.cpus) }
 // CPU returns the ring of vCPU i, for the goroutine that runs it.
 func (r *Recorder) CPU(i int) *Ring { return r.cpus[i] }
 
-// Add records an event of a device. It may be called from any goroutine, and does not allocate.
+// Add records an event of a device. It may be called from any goroutine, and does not allocate. After Close it does nothing.
 func (r *Recorder) Add(e *Record) {
 	r.mu.Lock()
-	r.devices.Add(e)
+	if r.devices.records != nil {
+		r.devices.Add(e)
+	}
 	r.mu.Unlock()
 }

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -73,6 +74,36 @@ func TestConcurrent(t *testing.T) {
 	if lost := r.devices.Lost(); lost != devices*each-128 {
 		t.Errorf("devices lost %d", lost)
 	}
+}
+
+// TestLate holds that a device which records late, as a console's input may, disturbs neither the file nor the memory that is given back.
+func TestLate(t *testing.T) {
+	r := newRecorder(t, Config{CPUs: 1, Records: 128})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.Add(&Record{Kind: Interrupt, Start: r.Now(), Queue: NoVector})
+			}
+		}
+	})
+	for range 20 {
+		var b bytes.Buffer
+		if err := r.Write(&b, sampleLabels); err != nil {
+			t.Error(err)
+		}
+		checkFormat(t, b.Bytes())
+	}
+	if err := r.Close(); err != nil { // a second time when the test ends
+		t.Error(err)
+	}
+	r.Add(&Record{Kind: Interrupt})
+	close(stop)
+	wg.Wait()
 }
 
 func TestDoesNotAllocate(t *testing.T) {

@@ -36,9 +36,11 @@ const (
 	lanes        = 64   // threads of a device: as many as it serves requests at a time, up to this
 )
 
-// Write writes what was recorded, when nothing is recorded any more. Beside the rings it needs memory for a buffer, and 8 bytes for each event of a
-// device, which it puts in order.
+// Write writes what was recorded, when no vCPU runs any more; a device that still records waits. Beside the rings it needs memory for a buffer,
+// and 8 bytes for each event of a device, which it puts in order.
 func (r *Recorder) Write(to io.Writer, l Labels) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	w := &writer{out: bufio.NewWriterSize(to, 64<<10), labels: &l, recorder: r}
 	w.begin()
 	w.phases()
