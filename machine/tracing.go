@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -218,7 +217,8 @@ func (m *Machine) phases() []trace.Phase {
 			list = append(list, trace.Phase{Stage: s.String(), At: at})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b trace.Phase) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
+	// By the monotonic clock, as the durations are made: a wall clock that is set meanwhile would make one negative, which no reader takes.
+	slices.SortStableFunc(list, func(a, b trace.Phase) int { return a.At.Compare(b.At) })
 	return list
 }
 
