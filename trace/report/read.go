@@ -120,6 +120,8 @@ func read(from io.Reader, visit func(*event) error) (map[string]string, error) {
 		return nil, fmt.Errorf("the file ends early, after %d events: it was cut short, or the monitor could not write all of it", r.count)
 	case errors.As(err, new(*fs.PathError)):
 		return nil, err // of the host
+	case errors.As(err, new(*json.UnmarshalTypeError)):
+		return nil, fmt.Errorf("not a trace of govmm's: byte %d: %.*s", r.d.InputOffset(), maxText, err) // it has the whole number that did not fit
 	case err != nil:
 		return nil, fmt.Errorf("not a trace of govmm's: byte %d: %w", r.d.InputOffset(), err)
 	}
@@ -134,9 +136,22 @@ func (r *reader) expect(want json.Delim) error {
 		return err
 	}
 	if t != want {
-		return fmt.Errorf("%v where a %v should be", t, want)
+		return fmt.Errorf("%s where a %v should be", kind(t), want)
 	}
 	return nil
+}
+
+// kind says what a token is, without its text, which a terminal might obey.
+func kind(t json.Token) string {
+	switch t := t.(type) {
+	case json.Delim:
+		return "a " + t.String()
+	case string:
+		return "a text"
+	case float64:
+		return "a number"
+	}
+	return fmt.Sprint(t) // true, false, nil
 }
 
 // more reports whether a list or object goes on.
@@ -155,7 +170,7 @@ func (r *reader) file(visit func(*event) error) error {
 	if err := r.expect('{'); err != nil {
 		return err
 	}
-	found := false
+	found, about := false, false
 	for r.more() {
 		key, err := r.d.Token()
 		if err != nil {
@@ -167,6 +182,10 @@ func (r *reader) file(visit func(*event) error) error {
 			found = true
 			err = r.events(visit)
 		case "otherData":
+			if about {
+				return errors.New("there is otherData twice") // each would add to what is kept
+			}
+			about = true
 			err = r.value(&r.about)
 		default:
 			err = r.value(&ignored)

@@ -91,11 +91,17 @@ func TestBadFiles(t *testing.T) {
 		{"far time", event(`{"ts":1e300}`), "a time of"},
 		{"negative duration", event(`{"dur":-1}`), "a time of"},
 		{"long about", `{"otherData":{"a":"` + strings.Repeat("x", 4*maxValue) + `"}}`, "longer than"},
+		{"two abouts", `{"otherData":{"a":"1"},"otherData":{"b":"2"}}`, "otherData twice"},
+		{"a terminal's command", `"\u001b[2J"`, "a text where a { should be"},
+		{"a number for a bracket", strings.Repeat("7", 300), "a number where a { should be"},
+		{"a number too long", event(`{"tid":` + strings.Repeat("7", 5000) + `}`), "cannot unmarshal number 777"},
 		{"deep", event(strings.Repeat("[", 20000)), "not a trace"},
 	} {
 		_, err := Summarize(strings.NewReader(tt.file))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		} else if len(err.Error()) > 2*maxText || clean(err.Error()) != err.Error() {
+			t.Errorf("%s: not for a terminal: %q", tt.name, err)
 		}
 		if page := new(bytes.Buffer); WriteHTML(page, strings.NewReader(tt.file)) == nil || page.Len() > 0 {
 			t.Errorf("%s: a page of %d bytes was made", tt.name, page.Len())
