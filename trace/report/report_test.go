@@ -129,6 +129,32 @@ func TestOtherTools(t *testing.T) {
 	}
 }
 
+// TestNamesAtTheEnd holds that a thread may get its name after its events: the format knows no order, and viewers write it so.
+func TestNamesAtTheEnd(t *testing.T) {
+	s, err := Summarize(strings.NewReader(`{"traceEvents":[{"cat":"exit","ph":"X","tid":100},{"name":"thread_name","ph":"M","tid":100,"args":{"name":"vCPU 0"}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.CPUs) != 1 || s.CPUs[0].Name != "vCPU 0" {
+		t.Errorf("%+v", s.CPUs)
+	}
+}
+
+// TestNothing holds that a trace without events has lists, which the page's program and other ones go through.
+func TestNothing(t *testing.T) {
+	s, err := Summarize(strings.NewReader(`{"traceEvents":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(s)
+	if err != nil || bytes.Contains(b, []byte(":null")) {
+		t.Errorf("%v, %s", err, b)
+	}
+	if _, data := pageOf(t, []byte(`{"traceEvents":[]}`)); data.Summary.CPUs == nil || data.Tracks == nil || data.Names == nil || data.Details == nil || data.Histograms == nil {
+		t.Errorf("%+v", data)
+	}
+}
+
 // TestNames holds that what is told apart is bounded, and nothing is left out of the sums.
 func TestNames(t *testing.T) {
 	var b strings.Builder

@@ -62,6 +62,7 @@ type counter struct {
 
 func newCounter() *counter {
 	return &counter{
+		sum:   Summary{Phases: []Phase{}, CPUs: []CPU{}}, // lists in JSON, as the others
 		names: make(map[int]string), cpus: make(map[int]*CPU), reasons: make(table), devices: make(table),
 		places: make(table), served: make(table), bells: make(table), irqs: make(table),
 	}
@@ -126,7 +127,7 @@ func (c *counter) exit(e *event) {
 		if len(c.cpus) == maxNames {
 			return
 		}
-		cpu = &CPU{Name: c.names[e.Thread]}
+		cpu = new(CPU) // its name may come later
 		c.cpus[e.Thread] = cpu
 	}
 	cpu.Exits++
@@ -163,7 +164,9 @@ func (c *counter) result(about map[string]string) *Summary {
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		s.CPUs = append(s.CPUs, *c.cpus[id])
+		cpu := *c.cpus[id]
+		cpu.Name = c.names[id]
+		s.CPUs = append(s.CPUs, cpu)
 	}
 	s.Reasons, s.Devices, s.Addresses = c.reasons.rows(), c.devices.rows(), c.places.rows()
 	s.Requests, s.Doorbells, s.Interrupts = c.served.rows(), c.bells.rows(), c.irqs.rows()

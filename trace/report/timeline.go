@@ -53,7 +53,7 @@ type strings32 struct {
 	list    []string
 }
 
-func newStrings() strings32 { return strings32{numbers: make(map[string]uint32)} }
+func newStrings() strings32 { return strings32{numbers: make(map[string]uint32), list: []string{}} }
 
 func (s *strings32) number(text string) uint32 {
 	if n, ok := s.numbers[text]; ok {
