@@ -21,7 +21,7 @@ type track struct {
 	Busy    []time.Duration `json:"b"` // nanoseconds of them; none likewise
 }
 
-// encode gives the rows in the order of their threads.
+// encode gives the rows in the order of their threads, and the names and details of what has remained as marks.
 func (t *timeline) encode() (tracks []*track, names, details []string) {
 	tracks = []*track{}
 	for _, r := range t.rows {
@@ -30,7 +30,19 @@ func (t *timeline) encode() (tracks []*track, names, details []string) {
 		}
 	}
 	slices.SortFunc(tracks, func(a, b *track) int { return cmp.Compare(a.ID, b.ID) })
-	return tracks, t.names.list, t.details.list
+	keptNames, keptDetails := newStrings(), newStrings()
+	for _, k := range tracks {
+		keptNames.renumber(k.Names, t.names)
+		keptDetails.renumber(k.Details, t.details)
+	}
+	return tracks, keptNames.list, keptDetails.list
+}
+
+// renumber replaces the numbers that from has given by those of s.
+func (s *strings32) renumber(numbers []uint32, from strings32) {
+	for i, n := range numbers {
+		numbers[i] = s.number(from.list[n])
+	}
 }
 
 func (r *row) encode() *track {

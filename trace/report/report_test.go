@@ -297,6 +297,63 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestDetails holds that each mark has its own detail, however many there are: a disk has one for each offset.
+func TestDetails(t *testing.T) {
+	line := newTimeline()
+	const events = 100_000
+	request := func(i int) *event {
+		e := &event{Name: "read", Category: requestEvent, Thread: 1000, Begin: micros(i), Took: 1}
+		e.Args.Size, e.Args.Offset = 4096, fmt.Sprintf("%#x", (i+1)*4096)
+		return e
+	}
+	for i := range events {
+		if err := line.add(request(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func() {
+		t.Helper()
+		tracks, _, details := line.encode()
+		begin := time.Duration(0)
+		for i, n := range tracks[0].Details {
+			begin += tracks[0].Begins[i]
+			if want := request(int(begin / time.Microsecond)).detail(); details[n] != want {
+				t.Fatalf("the event at %v is %q, not %q", begin, details[n], want)
+			}
+		}
+		if marks := len(tracks[0].Details); len(details) > marks {
+			t.Errorf("%d details for %d marks", len(details), marks)
+		}
+	}
+	check()
+	line.merge(100, 0, events*time.Microsecond)
+	check()
+}
+
+// TestTooManyDetails holds that what there is no room for is left out, and no other's is shown for it.
+func TestTooManyDetails(t *testing.T) {
+	s := newStrings()
+	for i := range mostStrings + 10 {
+		s.number(fmt.Sprint(i))
+	}
+	if got := s.list[s.number("one more")]; got != unkept || len(s.list) > mostStrings+1 || s.list[s.number("9")] != "9" {
+		t.Errorf("%q, %d in all", got, len(s.list))
+	}
+}
+
+// TestOtherCategories holds that events which package trace does not write are not on the page: no bound of time holds for them.
+func TestOtherCategories(t *testing.T) {
+	line := newTimeline()
+	for _, category := range []string{"", "gpu", exitEvent} {
+		if err := line.add(&event{Name: "x", Category: category, Thread: 100}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if line.events != 1 || line.count() != 1 {
+		t.Errorf("%d events, %d marks", line.events, line.count())
+	}
+}
+
 // FuzzRead holds that no file makes the readers crash, or go on for long.
 func FuzzRead(f *testing.F) {
 	f.Add(small(f))

@@ -13,9 +13,12 @@ const (
 	MaxEvents = 4 << 22
 
 	mostMarks   = 120_000 // on the timeline
-	mostStrings = 1 << 16 // different names and details
+	mostStrings = 1 << 20 // different names or details that are kept: each request of a disk may have one of its own
 	mostTracks  = 1024
 )
+
+// unkept stands for all further ones.
+const unkept = "…"
 
 // A mark is an event on the timeline, or several that are close together.
 type mark struct {
@@ -59,8 +62,8 @@ func (s *strings32) number(text string) uint32 {
 	if n, ok := s.numbers[text]; ok {
 		return n
 	}
-	if len(s.list) == mostStrings {
-		return mostStrings - 1 // any: this is no trace of ours
+	if len(s.list) >= mostStrings && text != unkept {
+		return s.number(unkept)
 	}
 	n := uint32(len(s.list))
 	s.list = append(s.list, text)
@@ -85,7 +88,7 @@ func (t *timeline) add(e *event) error {
 	case e.Name == "thread_name":
 		r.name = e.Args.Name
 		return nil
-	case e.Category == "":
+	case !known(e.Category):
 		return nil
 	}
 	if t.events++; t.events > MaxEvents {
@@ -100,6 +103,15 @@ func (t *timeline) add(e *event) error {
 		t.bin(e.Name, e.took())
 	}
 	return nil
+}
+
+// known reports whether the events of a category are package trace's.
+func known(category string) bool {
+	switch category {
+	case phaseEvent, exitEvent, doorbellEvent, interruptEvent, requestEvent:
+		return true
+	}
+	return false
 }
 
 func (t *timeline) bin(name string, took time.Duration) {
