@@ -84,12 +84,13 @@ function roundStep(range, n) {
 function drawAxis(height) {
 	const step = roundStep(to - from, Math.max(2, (width - gutter) / 110));
 	context.textAlign = 'center';
-	for (let i = Math.ceil(from / step); i * step <= to; i++) {
-		const at = Math.round(x(i * step)) + .5;
+	// Counted from 0: a file may have times so far away that to add 1 to their number changes nothing.
+	for (let n = 0, begin = Math.ceil(from / step); n <= (to - from) / step; n++) {
+		const t = (begin + n) * step, at = Math.round(x(t)) + .5;
 		context.fillStyle = shades['--edge'];
 		context.fillRect(at - .5, axis - 6, 1, height - axis + 6);
 		context.fillStyle = shades['--soft'];
-		const text = i === 0 ? '0' : time(i * step, step), half = context.measureText(text).width / 2;
+		const text = t === 0 ? '0' : time(t, step), half = context.measureText(text).width / 2;
 		if (at - half >= gutter - 30 && at + half <= width) context.fillText(text, at, 9);
 	}
 }
