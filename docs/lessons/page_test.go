@@ -100,21 +100,30 @@ func (p *page) parseBlock(first, end int, fails bool) error {
 	return nil
 }
 
-// matches reports whether got is what a page shows as want.
+// matches reports whether got is what a page shows as want. Where a line is not as it should be, the last … takes one line more; those before it
+// need not be tried again.
 func matches(want, got []string) bool {
-	if len(want) == 0 {
-		return len(got) == 0
-	}
-	if strings.TrimSpace(want[0]) == "…" {
-		for skip := range len(got) + 1 {
-			if matches(want[1:], got[skip:]) {
-				return true
-			}
+	w, g := 0, 0
+	gap, after := -1, 0 // the last … and the line of got behind what it takes
+	for g < len(got) {
+		switch {
+		case w < len(want) && isGap(want[w]):
+			gap, after = w, g
+			w++
+		case w < len(want) && matchesLine(want[w], got[g]):
+			w, g = w+1, g+1
+		case gap >= 0:
+			after++
+			w, g = gap+1, after
+		default:
+			return false
 		}
-		return false
 	}
-	return len(got) > 0 && matchesLine(want[0], got[0]) && matches(want[1:], got[1:])
+	return !slices.ContainsFunc(want[w:], func(line string) bool { return !isGap(line) })
 }
+
+// isGap reports whether a line of a page stands for any number of lines.
+func isGap(line string) bool { return strings.TrimSpace(line) == "…" }
 
 // firstMissing gives the first line of want that does not come in got where it should.
 func firstMissing(want, got []string) string {
@@ -162,6 +171,17 @@ func TestMatches(t *testing.T) {
 		if ok := matches(lines(tt.want), lines(tt.got)); ok != tt.ok {
 			t.Errorf("matches(%q, %q) = %v", tt.want, tt.got, ok)
 		}
+	}
+	// What does not match is found out soon, however many lines there are.
+	var many, long []string
+	for range 12 {
+		many = append(many, "…", "a")
+	}
+	for range 300 {
+		long = append(long, "a")
+	}
+	if matches(append(many, "b"), long) || !matches(many, long) || firstMissing(append(many, "b", "c"), long) != "b" {
+		t.Error("twelve gaps in 300 lines")
 	}
 	for got, missing := range map[string]string{"a\nx\nb": "c", "a\nx": "b", "a\nb\nc\nd": "(the end)"} {
 		if line := firstMissing(lines("a\n…\nb\nc"), lines(got)); line != missing {
