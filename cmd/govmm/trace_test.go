@@ -53,6 +53,10 @@ func TestTraceCommands(t *testing.T) {
 	if err := os.WriteFile(copied, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	linked := filepath.Join(t.TempDir(), "linked.html")
+	if err := os.Symlink(copied, linked); err != nil {
+		t.Fatal(err)
+	}
 	page := strings.TrimSuffix(copied, ".json") + ".html"
 	if r := run("html", copied); r.status != 0 || r.stdout != "" {
 		t.Error(r)
@@ -64,6 +68,7 @@ func TestTraceCommands(t *testing.T) {
 		"takes one FILE":          {"summary"},
 		"no such file":            {"summary", "/none"},
 		"over its trace":          {"html", "-o", copied, copied},
+		"over its trace;":         {"html", "-o", linked, copied},
 		"not a trace of govmm's":  {"summary", page},
 		"not a trace of govmm's:": {"html", page, "-o", "-"},
 	} {
@@ -71,6 +76,6 @@ func TestTraceCommands(t *testing.T) {
 		if r.status != 1 || r.stdout != "" {
 			t.Errorf("%q: %+v", args, r)
 		}
-		checkOneLine(t, r.stderr, strings.TrimSuffix(want, ":"))
+		checkOneLine(t, r.stderr, strings.TrimRight(want, ":;"))
 	}
 }

@@ -95,14 +95,14 @@ tables of govmm trace summary.`,
 
 // writeTracePage makes the page whole before it touches what there is at out.
 func writeTracePage(path, out string, stdout io.Writer) error {
-	if filepath.Clean(path) == filepath.Clean(out) {
-		return errors.New("the page would be written over its trace; name another file with -o")
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if out != "-" && isFile(f, out) {
+		return errors.New("the page would be written over its trace; name another file with -o")
+	}
 	var page bytes.Buffer
 	if err := tracereport.WriteHTML(&page, bufio.NewReader(f)); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -112,4 +112,14 @@ func writeTracePage(path, out string, stdout io.Writer) error {
 		return err
 	}
 	return os.WriteFile(out, page.Bytes(), 0o600) // as the trace
+}
+
+// isFile reports whether path leads to f, by whichever name.
+func isFile(f *os.File, path string) bool {
+	at, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	is, err := f.Stat()
+	return err == nil && os.SameFile(is, at)
 }
