@@ -203,11 +203,11 @@ func (r *receiver) deliver(n int, begun time.Duration) {
 		// The driver knows no flags then (5.1.6.4.1), but kernels say which checksums are known to be right.
 		r.held.put(headerFlags, 0)
 	}
-	// Without VIRTIO_NET_F_MRG_RXBUF it is 1 as well (5.1.6.4.1).
 	if r.tracer != nil {
 		r.tracer.Request(virtio.Request{Queue: r.queue.Index(), Operation: virtio.Receive, Begun: begun, Bytes: uint32(n - HeaderSize)})
 	}
 	k := len(r.written)
+	// Without VIRTIO_NET_F_MRG_RXBUF it is 1 as well (5.1.6.4.1).
 	r.held.put(headerNumBuffers, byte(k))
 	r.held.put(headerNumBuffers+1, byte(k>>8))
 	r.queue.PushAll(r.held.chains[:k], r.written)
