@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fake is a machine with two processors and a little memory.
@@ -112,6 +113,7 @@ type peer struct {
 func connect(t *testing.T, f Target) *peer {
 	t.Helper()
 	ours, theirs := net.Pipe()
+	_ = ours.SetDeadline(time.Now().Add(time.Minute)) // for a test that fails
 	p := &peer{t, ours, bufio.NewReader(ours), make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

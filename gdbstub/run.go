@@ -102,9 +102,10 @@ func (c *course) stays(stop Stop) bool {
 	return stop.Reason == Stepped && stop.CPU == c.ranged && c.start <= stop.PC && stop.PC < c.end
 }
 
-// run lets the machine go on and sends why it stands still again.
+// run lets the machine go on and sends why it stands still again. It does not go on at all if an interrupt has come since it was told last that it
+// stands still (gdb's manual, appendix E, "Interrupts").
 func (s *session) run(ctx context.Context, c course) error {
-	for {
+	for !s.interrupted {
 		if err := s.target.Resume(c.actions); err != nil {
 			return s.ended(err)
 		}
@@ -112,12 +113,18 @@ func (s *session) run(ctx context.Context, c course) error {
 		if err != nil {
 			return s.ended(err)
 		}
-		if c.stays(stop) {
-			continue
+		if !c.stays(stop) {
+			return s.stopped(stop)
 		}
-		s.stop, s.general = stop, stop.CPU
-		return s.reply("%s", s.stopReply())
 	}
+	s.interrupted = false
+	return s.stopped(Stop{CPU: s.general, Reason: Interrupted})
+}
+
+// stopped sends why the machine stands still.
+func (s *session) stopped(stop Stop) error {
+	s.stop, s.general = stop, stop.CPU
+	return s.reply("%s", s.stopReply())
 }
 
 // ended tells the peer that the machine has ended, if that is what err says, and gives err.
@@ -156,15 +163,17 @@ func (s *session) await(ctx context.Context) (Stop, error) {
 			case ok && i.kind == nackIn:
 				continue
 			case ok && i.kind == interrupt:
-				if err := s.target.Pause(ctx); err != nil {
-					return Stop{}, err
-				}
+				pauseErr := s.target.Pause(ctx)
 				cancel()
-				// What it came to at that moment is reported in place of the interrupt.
-				if o := <-done; o.err == nil {
-					return o.stop, nil
+				o := <-done
+				if pauseErr != nil {
+					return Stop{}, pauseErr
 				}
-				return Stop{CPU: s.general, Reason: Interrupted}, nil
+				if o.err != nil {
+					return Stop{CPU: s.general, Reason: Interrupted}, nil
+				}
+				s.interrupted = true // behind what it has come to at that moment
+				return o.stop, nil
 			}
 			cancel()
 			<-done // Wait must not be under way when Detach is called

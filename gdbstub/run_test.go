@@ -1,10 +1,13 @@
 package gdbstub
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestStops(t *testing.T) {
@@ -93,6 +96,79 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("%q, paused %d times", got, f.paused)
 	}
 }
+
+// TestInterruptInRange interrupts steps within a range that would never leave it.
+func TestInterruptInRange(t *testing.T) {
+	m := &looping{fake: newFake()}
+	p := connect(t, m)
+	p.write("$vCont;r1000,1010:1#d1")
+	p.read("+")
+	p.write("\x03")
+	if got := p.answer(); got != "T02thread:1;" {
+		t.Errorf("%q", got)
+	}
+	p.want("qC", "QC1")
+}
+
+// looping is a machine that has made each step by the time that it is paused.
+type looping struct{ *fake }
+
+func (l *looping) Wait(ctx context.Context) (Stop, error) {
+	<-ctx.Done()
+	return Stop{Reason: Stepped, PC: 0x1004}, nil
+}
+
+// TestInterruptWhileStill holds that an interrupt counts when the machine goes on, as one does that comes together with a breakpoint.
+func TestInterruptWhileStill(t *testing.T) {
+	f := newFake()
+	p := connect(t, f)
+	p.write("\x03")
+	p.want("?", "T02thread:1;")
+	p.want("vCont;c", "T02thread:1;")
+	if len(f.resumed) != 0 {
+		t.Errorf("it has gone on: %v", f.resumed)
+	}
+	f.stops <- Stop{CPU: 1, Reason: AtSoftware}
+	p.want("vCont;c", "T05thread:2;swbreak:;")
+}
+
+// TestPauseFails holds that nobody waits for the machine any more when it is let go, although it could not be interrupted.
+func TestPauseFails(t *testing.T) {
+	u := &unpausable{fake: newFake()}
+	p := connect(t, u)
+	p.write("$vCont;c#a8")
+	p.read("+")
+	p.write("\x03")
+	if err := p.end(); !errors.Is(err, errUnpausable) || u.early.Load() {
+		t.Errorf("%v, let go while somebody waited: %v", err, u.early.Load())
+	}
+}
+
+var errUnpausable = errors.New("it does not stand still")
+
+// unpausable is a machine that cannot be paused a second time, and of which one who waits needs time to leave.
+type unpausable struct {
+	*fake
+	waiting, early atomic.Bool
+}
+
+func (u *unpausable) Pause(ctx context.Context) error {
+	if u.paused > 0 {
+		return errUnpausable
+	}
+	return u.fake.Pause(ctx)
+}
+
+func (u *unpausable) Resume(a []Action) error { u.waiting.Store(true); return u.fake.Resume(a) }
+
+func (u *unpausable) Wait(ctx context.Context) (Stop, error) {
+	defer u.waiting.Store(false)
+	<-ctx.Done()
+	time.Sleep(10 * time.Millisecond)
+	return Stop{}, context.Cause(ctx)
+}
+
+func (u *unpausable) Detach() error { u.early.Store(u.waiting.Load()); return u.fake.Detach() }
 
 func TestEndWhileRunning(t *testing.T) {
 	for want, end := range map[string]EndError{"W00": {}, "W07": {Code: 7}, "X0f": {Signal: 15}} {

@@ -25,6 +25,8 @@ type session struct {
 	general int // the processor that packets about registers and memory are about
 	goesOn  int // the one that the packets "c" and "s" are about, or -1 for all
 	stop    Stop
+
+	interrupted bool // the peer wants the machine to stand still, and was not told since that it does
 }
 
 var (
@@ -106,7 +108,8 @@ func (s *session) serve(ctx context.Context) error {
 func (s *session) take(ctx context.Context, i input) error {
 	switch i.kind {
 	case interrupt:
-		return nil // it stands still already
+		s.interrupted = true
+		return nil
 	case brokenIn:
 		if s.faults++; s.noAck || s.faults > maxFaults {
 			return errFaults
