@@ -96,12 +96,13 @@ func (s *session) choose(rest []byte) error {
 		return s.answer(EINVAL)
 	}
 	op, id := rest[0], rest[1:]
-	if string(id) == "-1" {
-		if op != 'c' {
-			return s.answer(EINVAL)
-		}
+	all := string(id) == "-1"
+	if op == 'c' && (all || string(id) == "0") { // "any" is what gdb says before all go on
 		s.goesOn = -1
 		return s.answer(nil)
+	}
+	if all {
+		return s.answer(EINVAL)
 	}
 	cpu, err := s.thread(id)
 	switch {

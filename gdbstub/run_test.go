@@ -67,6 +67,12 @@ func TestHc(t *testing.T) {
 	if !slices.Equal(f.resumed[0], []Action{Stay, Step}) {
 		t.Errorf("%v", f.resumed)
 	}
+	p.want("Hc0", "OK") // as gdb sends before all go on
+	f.stops <- Stop{Reason: Stepped}
+	p.want("c", "T05thread:1;")
+	if !slices.Equal(f.resumed[1], []Action{Run, Run}) {
+		t.Errorf("%v", f.resumed)
+	}
 }
 
 // TestRange steps within a range until it is left.
