@@ -11,7 +11,8 @@
 //
 // Whoever is connected owns the machine: it can change each register and all memory. It does not own the monitor: packets are bounded, what is
 // not understood is refused as the protocol has it, and a peer that does not keep to the framing is cut off, after which the machine goes
-// on. What comes from the machine (registers, memory) is only passed on.
+// on. So is one that does not begin with a byte of the protocol's, as a web browser, which any page can have connect to a port of this host.
+// What comes from the machine (registers, memory) is only passed on.
 //
 // It is our own because there is nothing to import: gdb's protocol in Go exists as clients (Delve's), and inside emulators as
 // packages of theirs for one kind of processor.

@@ -2,6 +2,7 @@ package gdbstub
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,16 @@ var (
 	errTooLong = fmt.Errorf("a packet of more than %d bytes", maxPacket)
 	errJunk    = errors.New("bytes that are no packets")
 )
+
+// begins waits for the first byte and fails if it is none of the protocol's. Web browsers are what it is for: any page can have one send packets
+// to a port of 127.0.0.1, as a request's body, and junk before the first packet would be passed over.
+func begins(r *bufio.Reader) error {
+	b, err := r.Peek(1)
+	if err == nil && bytes.IndexByte([]byte("+-$\x03"), b[0]) < 0 {
+		return errJunk
+	}
+	return err
+}
 
 // readInput reads up to the next input. Acknowledgements are passed over. An error ends the connection.
 func readInput(r *bufio.Reader) (input, error) {

@@ -63,6 +63,9 @@ func Serve(ctx context.Context, conn io.ReadWriter, t Target) error {
 func (s *session) receive(ctx context.Context, in chan<- input) {
 	defer close(in)
 	r := bufio.NewReader(s.conn)
+	if s.inErr = begins(r); s.inErr != nil {
+		return
+	}
 	for {
 		i, err := readInput(r)
 		if err != nil {

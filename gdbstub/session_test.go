@@ -191,7 +191,7 @@ func TestMonitor(t *testing.T) {
 // TestFraming holds what is sent again, what is passed over, and what ends a connection.
 func TestFraming(t *testing.T) {
 	p := connect(t, newFake())
-	p.write("junk$?#00") // a wrong sum
+	p.write("+junk$?#00") // a wrong sum
 	p.read("-")
 	p.write("$?#3f")
 	p.read("+$T02thread:1;#d4")
@@ -219,6 +219,18 @@ func TestFraming(t *testing.T) {
 		if err := <-p.err; err == nil || f.detached != 1 {
 			t.Errorf("%s: %v, detached %d times", name, err, f.detached)
 		}
+	}
+}
+
+// TestNoDebugger holds that a request of a web browser's is none of a debugger's, whatever a page has put into it.
+func TestNoDebugger(t *testing.T) {
+	f := newFake()
+	p := connect(t, f)
+	go func() { _, _ = io.Copy(io.Discard, p.r) }()
+	packets := appendPacket(appendPacket(nil, []byte("M1000,1:ff")), []byte("D"))
+	_, _ = p.conn.Write(append([]byte("POST / HTTP/1.1\r\nHost: 127.0.0.1:1234\r\n\r\n"), packets...))
+	if err := <-p.err; !errors.Is(err, errJunk) || f.memory[0] == 0xff {
+		t.Errorf("%v, memory %x", err, f.memory[:1])
 	}
 }
 
