@@ -118,7 +118,7 @@ func (m *Machine) Release(ids ...int) error {
 }
 
 // OnVCPU has the thread of a vCPU that stands still call f, and gives what f returns. It fails with ErrRunning or ErrEnded if f is not
-// called. What the state of the vCPU is made from is complete: no access to a device is half done.
+// called, or does not return. What the state of the vCPU is made from is complete: no access to a device is half done.
 func (m *Machine) OnVCPU(id int, f func(*kvm.VCPU) error) error {
 	if id < 0 || id >= len(m.vcpus) {
 		return fmt.Errorf("there is no vCPU %d", id)
@@ -205,9 +205,9 @@ func (v *vcpu) attend() bool {
 // doTask does what the vCPU's thread was asked to. The lock is held when it is called and when it returns, and not meanwhile.
 func (v *vcpu) doTask(t *task) {
 	p := &v.m.pausing
-	t.taken = true
+	t.taken, t.err = true, ErrEnded
 	p.mu.Unlock()
-	defer func() { // also in a panic, which ends the run
+	defer func() { // also in a panic, which ends the run and leaves the error as it is
 		p.mu.Lock()
 		t.done = true
 		v.stance.task = nil

@@ -167,7 +167,9 @@ func TestPanicOnVCPU(t *testing.T) {
 	if err := m.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_ = m.OnVCPU(0, func(*kvm.VCPU) error { panic("a bug") })
+	if err := m.OnVCPU(0, func(*kvm.VCPU) error { panic("a bug") }); !errors.Is(err, ErrEnded) {
+		t.Errorf("OnVCPU gives %v, as if what was called had returned", err)
+	}
 	var bug *PanicError
 	if err := <-done; !errors.As(err, &bug) {
 		t.Errorf("%v", err)
