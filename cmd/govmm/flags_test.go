@@ -52,7 +52,8 @@ func TestKernelCmdline(t *testing.T) {
 		{bootFlags{cmdline: "ro"}, true, "ro"},
 		{bootFlags{cmdline: "ro", appended: "quiet"}, true, "ro quiet"},
 		{bootFlags{}, true, " "},
-		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}}, false, machine.DefaultCmdline + " nokaslr"},
+		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}}, false, "nokaslr " + machine.DefaultCmdline},
+		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}, cmdline: "ro -- single"}, true, "nokaslr ro -- single"}, // behind the dashes it would be init's
 		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}}}, true, "nokaslr"},
 		{bootFlags{gdb: gdbFlags{where: gdbAddress{"unix", "x"}, kaslr: true}}, false, machine.DefaultCmdline},
 	} {

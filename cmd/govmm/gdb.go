@@ -37,7 +37,7 @@ func (f *gdbFlags) cmdline(line string) string {
 	if f.where == (gdbAddress{}) || f.kaslr {
 		return line
 	}
-	return strings.TrimSpace(line + " nokaslr")
+	return strings.TrimSpace("nokaslr " + line) // in front: what is behind "--" is init's
 }
 
 // A gdbServer listens for debuggers. A nil one is there if nobody is to debug, and does nothing.
