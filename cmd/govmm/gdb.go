@@ -119,6 +119,8 @@ func (g *gdbServer) serve(ctx context.Context) {
 // session serves one debugger.
 func (g *gdbServer) session(ctx context.Context, conn net.Conn) {
 	g.log.Debug("gdb has come")
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // also while it is sent what it does not read
+	defer stop()
 	err := gdbstub.Serve(ctx, conn, g.debugger)
 	conn.Close()
 	var end *gdbstub.EndError
@@ -135,7 +137,7 @@ func (g *gdbServer) session(ctx context.Context, conn net.Conn) {
 // farewell is how long the end of the run waits for a debugger to be told.
 const farewell = 2 * time.Second
 
-// finish tells the debugger how the run has ended, and ends serving.
+// finish tells the debugger how the run has ended, and ends serving: when it returns nobody looks into the machine any more.
 func (g *gdbServer) finish(err error) {
 	if g == nil {
 		return
@@ -146,6 +148,7 @@ func (g *gdbServer) finish(err error) {
 	case <-g.served:
 	case <-time.After(farewell):
 		g.cancel()
+		<-g.served
 	}
 }
 

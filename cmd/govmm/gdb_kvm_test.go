@@ -5,8 +5,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +17,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"govmm/bootimage"
+	"govmm/machine"
 )
 
 // A debugged is a monitor that debuggers can come to, and its guest's console.
@@ -212,6 +217,51 @@ func TestGDBKilledMonitor(t *testing.T) {
 	}
 	_ = d.cmd.Wait()
 	d.socketGoes()
+}
+
+// TestGDBDeaf holds that nobody is served any more when finish returns, because the machine is closed then: not even a debugger that sends and
+// reads nothing.
+func TestGDBDeaf(t *testing.T) {
+	ctx, end := context.WithCancelCause(t.Context())
+	cfg := machine.Config{Log: slog.New(slog.DiscardHandler), Image: &bootimage.Plan{
+		Segments: []bootimage.Segment{{Name: "guest", Addr: 0x10_0000, Data: []byte{0xeb, 0xfe}, Size: 2}}, // jmp to itself
+		Entry:    bootimage.Entry{Mode: bootimage.Linux64, PC: 0x10_0000},
+	}}
+	flags := gdbFlags{where: gdbAddress{"tcp", "127.0.0.1:0"}}
+	g, err := flags.open(&cfg, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	m, err := machine.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := g.connect(m); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", g.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		for { // until nobody takes them
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := conn.Write([]byte("$g#67")); err != nil {
+				break
+			}
+		}
+		end(errGDBKill)
+	}()
+	_, err = m.Run(ctx)
+	g.finish(err)
+	select {
+	case <-g.served:
+	default:
+		t.Error("the debugger is still served")
+	}
 }
 
 // TestGDBInUse holds that a port and a path that others use are errors of one line.
