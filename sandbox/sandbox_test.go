@@ -146,6 +146,7 @@ var deeds = func() map[string]deed {
 		"new sockets: socket":           {policy: func() Policy { return Policy{Sockets: NewSockets} }, do: socket(unix.AF_UNIX, unix.SOCK_STREAM)},
 		"debugger":                      {policy: debugger, before: knockFirst, do: letIn},
 		"debugger: socket":              {policy: debugger, do: socket(unix.AF_INET, unix.SOCK_STREAM)},
+		"debugger: setsockopt":          {policy: debugger, do: func() error { return unix.SetsockoptInt(0, unix.IPPROTO_IP, unix.IP_TTL, 1) }},
 		"debugger: connect":             {policy: debugger, do: func() error { return unix.Connect(0, &unix.SockaddrInet4{Port: 1}) }},
 		"readable":                      {policy: readable, do: func() error { _, err := os.ReadDir("/usr"); return opposite(err) }},
 		"readable: a file below":        {policy: readable, do: func() error { return readSome("/usr/bin/env") }},
@@ -276,7 +277,7 @@ func TestForbidden(t *testing.T) {
 			call = before
 		}
 		call, _, _ = strings.Cut(strings.TrimSuffix(call, ", for writing"), " on ")
-		if !regexp.MustCompile(`^(openat|execve|kill|tgkill|ptrace|unshare|ioctl|prctl|socket|connect|mmap|mprotect|with an unknown number)$`).MatchString(call) {
+		if !regexp.MustCompile(`^(openat|execve|kill|tgkill|ptrace|unshare|ioctl|prctl|socket|setsockopt|connect|mmap|mprotect|with an unknown number)$`).MatchString(call) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
