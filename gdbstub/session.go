@@ -37,22 +37,32 @@ var (
 	errEager    = errors.New("a packet while the machine runs")
 )
 
-// Serve pauses the machine and serves one debugger until that leaves, vanishes or does not keep to the protocol. In each case the machine
-// has no breakpoints then, and runs. It returns nil if the debugger has left by itself or the machine was ended from elsewhere, an *EndError if the machine has ended, the cause of ctx, or what was
-// wrong. The caller closes conn, which is also what ends a Read that is under way; until then a goroutine may hang in it.
+// Serve waits for a debugger's first packet, pauses the machine and serves that debugger until it leaves, vanishes or does not keep to the
+// protocol. In each case the machine has no breakpoints then, and runs. One who connects and never says anything of the protocol's changes nothing.
+// Serve returns nil if the debugger has left by itself or the machine was ended from elsewhere, an *EndError if the machine has ended, the cause of
+// ctx, or what was wrong. The caller closes conn, which is also what ends a Read that is under way; until then a goroutine may hang in it.
 func Serve(ctx context.Context, conn io.ReadWriter, t Target) error {
-	if err := t.Pause(ctx); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := make(chan input)
 	s := &session{target: t, conn: conn, in: in, goesOn: -1}
 	go s.receive(ctx, in)
-	err := s.serve(ctx)
-	if detachErr := t.Detach(); err == nil {
+	first, err := s.next(ctx)
+	if err == nil {
+		err = t.Pause(ctx)
+	}
+	if err != nil {
+		return leave(err)
+	}
+	err = s.serve(ctx, first)
+	if detachErr := t.Detach(); detachErr != nil && errors.Is(err, errDetached) {
 		err = detachErr
 	}
+	return leave(err)
+}
+
+// leave gives what Serve returns: nothing has gone wrong if the session was to end.
+func leave(err error) error {
 	if errors.Is(err, errDetached) || errors.Is(err, errKilled) || errors.Is(err, errOver) {
 		return nil
 	}
@@ -80,7 +90,7 @@ func (s *session) receive(ctx context.Context, in chan<- input) {
 	}
 }
 
-// next gives the next input while the machine stands still.
+// next gives the next input while the machine stands still, or the first one.
 func (s *session) next(ctx context.Context) (input, error) {
 	select {
 	case i, ok := <-s.in:
@@ -95,11 +105,11 @@ func (s *session) next(ctx context.Context) (input, error) {
 	}
 }
 
-func (s *session) serve(ctx context.Context) error {
+func (s *session) serve(ctx context.Context, i input) error {
 	for {
-		i, err := s.next(ctx)
+		err := s.take(ctx, i)
 		if err == nil {
-			err = s.take(ctx, i)
+			i, err = s.next(ctx)
 		}
 		if err != nil {
 			return err

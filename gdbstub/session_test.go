@@ -212,7 +212,7 @@ func TestFraming(t *testing.T) {
 		f := newFake()
 		p := connect(t, f)
 		go func() { _, _ = io.Copy(io.Discard, p.r) }()
-		_, _ = p.conn.Write([]byte(bytes))
+		_, _ = p.conn.Write([]byte("$qC#b4" + bytes))
 		if name == "half" || name == "nothing" {
 			p.conn.Close()
 		}
@@ -233,6 +233,38 @@ func TestNoDebugger(t *testing.T) {
 		t.Errorf("%v, memory %x", err, f.memory[:1])
 	}
 }
+
+// TestSilent holds that one who connects and says nothing, such as a probe of the port, neither stops the machine nor lets it go.
+func TestSilent(t *testing.T) {
+	for _, says := range []string{"", "+", "$qSup", "x"} {
+		f := newFake()
+		p := connect(t, f)
+		p.write(says)
+		p.conn.Close()
+		if err := <-p.err; err == nil || f.paused != 0 || f.detached != 0 {
+			t.Errorf("%q: %v, paused %d times, let go %d times", says, err, f.paused, f.detached)
+		}
+	}
+	f := newFake()
+	p := connect(t, f)
+	close(f.end)
+	if err := p.end(); err != nil {
+		t.Errorf("at the machine's end: %v", err)
+	}
+}
+
+// TestDetachFails holds that it is told when the machine could not be left as it was.
+func TestDetachFails(t *testing.T) {
+	p := connect(t, undetachable{newFake()})
+	p.want("D", "OK")
+	if err := p.end(); !errors.Is(err, EIO) {
+		t.Error(err)
+	}
+}
+
+type undetachable struct{ *fake }
+
+func (undetachable) Detach() error { return EIO }
 
 func TestKill(t *testing.T) {
 	for _, packet := range []string{"k", "vKill;1"} {

@@ -128,9 +128,9 @@ func (g *gdbServer) session(ctx context.Context, conn net.Conn) {
 	case err == nil, errors.As(err, &end), ctx.Err() != nil:
 		g.log.Debug("gdb has left", "err", err)
 	case errors.Is(err, io.EOF):
-		g.log.Debug("gdb has gone without a word; the guest runs on")
+		g.log.Debug("gdb has gone without a word")
 	default:
-		g.log.Warn("gdb was cut off; the guest runs on", "err", err)
+		g.log.Warn("gdb was cut off", "err", err)
 	}
 }
 

@@ -152,8 +152,10 @@ func TestGDBSocket(t *testing.T) {
 				if info, err := os.Lstat(d.address); d.network == "unix" && (err != nil || info.Mode() != os.ModeSocket|0o600) {
 					t.Errorf("%v, %v", info, err)
 				}
+				d.attach().conn.Close() // as a probe does: the guest stays before its first instruction
 				p := d.attach()
 				p.want("?", "T02thread:1;")
+				p.want("p10", "0000100000000000")
 				p.want("qfThreadInfo", "m1,2")
 				p.want("m100000,3", "66baf8")
 				p.want("m100000000000,1", "E0e")
