@@ -145,3 +145,17 @@ func TestState(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 }
+
+// TestPrefixes holds that an INT3 is found behind what may stand before it.
+func TestPrefixes(t *testing.T) {
+	for _, tt := range []struct {
+		code []byte
+		want int
+	}{
+		{[]byte{int3, 0x66}, 0}, {[]byte{0x66, int3}, 1}, {[]byte{0xf3, 0x2e, 0x48, int3}, 3}, {[]byte{0x90, int3}, 0}, {[]byte{0x50, int3}, 0}, {[]byte{0x66, 0x67}, 2}, {nil, 0},
+	} {
+		if got := prefixes(tt.code); got != tt.want {
+			t.Errorf("% x has %d bytes of prefixes, want %d", tt.code, got, tt.want)
+		}
+	}
+}

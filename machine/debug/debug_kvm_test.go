@@ -13,6 +13,7 @@ import (
 
 	"govmm/bootimage"
 	"govmm/gdbstub"
+	"govmm/kvm"
 	"govmm/machine"
 	"govmm/machine/hostcheck"
 )
@@ -272,6 +273,36 @@ func TestMemory(t *testing.T) {
 		if got := x.Monitor(0, command); !strings.Contains(got, says) || !strings.HasSuffix(got, "\n") {
 			t.Errorf("%s: %q", command, got)
 		}
+	}
+}
+
+// TestOwnInt3 holds which INT3s are the guest's own, which are the debugger's, and which are not there any more.
+func TestOwnInt3(t *testing.T) {
+	x := start(t, 1)
+	for name, tt := range map[string]struct {
+		code           []byte
+		patch          uint64 // where the debugger's is
+		ours, vanished bool
+	}{
+		"own":                  {[]byte{int3}, 0, false, false},
+		"own with prefixes":    {[]byte{0xf3, 0x66, int3}, 0, false, false},
+		"changed":              {[]byte{0x90, int3}, 0, false, true},
+		"changed to a prefix":  {[]byte{0x66, 0x90}, 0, false, true},
+		"ours":                 {[]byte{0x90}, subAddr, true, false},
+		"ours behind a prefix": {[]byte{0x66, 0x90}, subAddr + 1, true, false},
+	} {
+		x.ok(x.WriteMemory(0, subAddr, tt.code))
+		b := gdbstub.Breakpoint{Kind: gdbstub.Software, Addr: tt.patch, Size: 1}
+		if tt.patch != 0 {
+			x.ok(x.Insert(0, b))
+		}
+		x.ok(x.m.OnVCPU(0, func(v *kvm.VCPU) error {
+			if ours, vanished := x.isPatched(v, subAddr), x.vanished(v, subAddr); ours != tt.ours || vanished != tt.vanished {
+				t.Errorf("%s: the debugger's: %v, not there any more: %v", name, ours, vanished)
+			}
+			return nil
+		}))
+		x.ok(x.Remove(0, b))
 	}
 }
 

@@ -52,12 +52,39 @@ func reasonOf(k gdbstub.BreakKind) gdbstub.Reason {
 
 // isPatched says whether the INT3 at an address is a breakpoint of the debugger's, by whatever address that was set.
 func (d *Debugger) isPatched(v *kvm.VCPU, pc uint64) bool {
+	p, code, err := d.instruction(v, pc)
+	return err == nil && d.soft.at(p.phys+uint64(prefixes(code)))
+}
+
+// maxInstruction is how many bytes an instruction has at most (Intel SDM, volume 2A, 2.3.11).
+const maxInstruction = 15
+
+// instruction gives the instruction at an address with what follows it, as far as that is in the same page.
+func (d *Debugger) instruction(v *kvm.VCPU, pc uint64) (p page, code []byte, err error) {
 	s, err := v.Sregs()
 	if err != nil {
-		return false
+		return p, nil, err
 	}
-	p, err := d.find(&s, pc)
-	return err == nil && d.soft.at(p.phys)
+	if p, err = d.find(&s, pc); err != nil {
+		return p, nil, err
+	}
+	code = make([]byte, min(maxInstruction, pageSize-p.phys%pageSize))
+	_, err = d.m.Memory().ReadAt(code, int64(p.phys))
+	return p, code, err
+}
+
+// prefixes gives how many bytes of prefixes code begins with, legacy ones and REX. Each kind may stand before an INT3 and changes nothing of it.
+func prefixes(code []byte) int {
+	for i, b := range code {
+		switch b {
+		case 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3:
+			continue
+		}
+		if b&0xf0 != 0x40 {
+			return i
+		}
+	}
+	return len(code)
 }
 
 // post notes what is to be told. The first has the say; of others only accesses are kept.
@@ -98,15 +125,7 @@ func (d *Debugger) giveBack(cpu int, v *kvm.VCPU, e kvm.Debug) error {
 // vanished says whether the guest's INT3 is not there any more, as when another vCPU has finished changing the text meanwhile. The
 // exception could not be told from one at whatever stands there now; the guest is to execute that.
 func (d *Debugger) vanished(v *kvm.VCPU, pc uint64) bool {
-	s, err := v.Sregs()
-	if err != nil {
-		return false
-	}
-	p, err := d.find(&s, pc)
-	if err != nil {
-		return false
-	}
-	var b [1]byte
-	_, err = d.m.Memory().ReadAt(b[:], int64(p.phys))
-	return err == nil && b[0] != int3
+	_, code, err := d.instruction(v, pc)
+	n := prefixes(code)
+	return err == nil && n < len(code) && code[n] != int3
 }
