@@ -159,3 +159,41 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 }
+
+// TestLate holds that an access which another vCPU made at the same time is told when the machine is to go on, and a breakpoint is not: its
+// instruction was not executed.
+func TestLate(t *testing.T) {
+	watch := func(addr uint64) gdbstub.Breakpoint {
+		return gdbstub.Breakpoint{Kind: gdbstub.WatchWrite, Addr: addr, Size: 8}
+	}
+	stops := []gdbstub.Stop{
+		{CPU: 0, Reason: gdbstub.AtSoftware}, {CPU: 1, Reason: gdbstub.AfterWrite, Addr: 0x1000}, {CPU: 2, Reason: gdbstub.AtHardware},
+		{CPU: 3, Reason: gdbstub.AfterWrite, Addr: 0x2000}, {CPU: 4, Reason: gdbstub.AfterAccess, Addr: 0x3000},
+	}
+	d := New("test", nil)
+	for _, addr := range []uint64{0x1000, 0x2000, 0x3000} {
+		if err := d.hard.insert(watch(addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range stops {
+		d.post(s)
+	}
+	d.hard.remove(watch(0x2000))
+	for _, want := range []gdbstub.Stop{stops[0], stops[1], stops[4]} {
+		select {
+		case <-d.news:
+		default:
+			t.Fatalf("no news of %+v", want)
+		}
+		if *d.event != want {
+			t.Errorf("%+v, want %+v", *d.event, want)
+		}
+		if more := d.takeLate(); more != (want != stops[4]) {
+			t.Errorf("after %+v: %v", want, more)
+		}
+	}
+	if d.event != nil || len(d.news) != 0 {
+		t.Errorf("%+v is left", d.event)
+	}
+}
