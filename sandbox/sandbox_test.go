@@ -24,7 +24,14 @@ import (
 // What a sandbox forbids can be tried only in a process that is lost afterwards: the test starts itself again, and the new process does one deed.
 const deedVariable = "GOVMM_TEST_SANDBOX_DEED"
 
+// withCgo is set where these tests are built with cgo.
+var withCgo bool
+
 func TestMain(m *testing.M) {
+	if withCgo {
+		fmt.Fprintln(os.Stderr, "a program with cgo has no sandbox; run these tests with CGO_ENABLED=0, as make test-unit does")
+		os.Exit(1)
+	}
 	if name := os.Getenv(deedVariable); name != "" {
 		os.Exit(perform(deeds[name]))
 	}
