@@ -20,10 +20,11 @@ type writer struct {
 
 func (w *writer) raw(s string) { _, _ = w.out.WriteString(s) } // bufio keeps the error for Flush
 
-// begin writes what stands before the events.
+// begin writes what stands before the events. There is no displayTimeUnit, because older versions of Perfetto took all times for nanoseconds where it
+// said "ns", and later ones ignore it.
 func (w *writer) begin() {
 	w.threads = make(map[int]bool)
-	b := append(w.scratch[:0], `{"displayTimeUnit":"ns","otherData":{"format":"govmm trace 1"`...)
+	b := append(w.scratch[:0], `{"otherData":{"format":"govmm trace 1"`...)
 	for _, a := range w.labels.About {
 		b = append(append(b, ','), quote(a.Name)...)
 		b = append(append(b, ':'), quote(a.Value)...)
