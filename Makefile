@@ -93,7 +93,7 @@ define in-nested
 		log=$$binary.$$$$.log; \
 		for attempt in 1 2; do \
 			status=0; $(NESTED) --cpus $(or $(6),2) --dir $(2) --timeout $(5) -- $$binary -test.v -test.run "$$1" </dev/null >$$log 2>&1 || status=$$?; \
-			printf "%s\n" "$(2) with $(1): $$1" "$$(grep -E "^(PASS|FAIL|--- )" $$log)"; \
+			printf "%s\n" "$(2) with $(1): $$1" "$$(grep -aE "^(PASS|FAIL|--- )" $$log)"; \
 			if [ $$status = 0 ]; then rm $$log; exit 0; fi; \
 			cat $$log; echo "$(2): $$1 ended with status $$status in attempt $$attempt"; \
 		done; exit 1' sh
