@@ -120,7 +120,8 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,$(PARALLEL_LINUX_TESTS),$(LINUX_ENV),10m)
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyDrivers TestTinyNetwork TestTinyConsole TestTinySandboxCalls TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m,1)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m,1)
+	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinySandboxCalls,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
 
 bin/pattern: FORCE
 	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern
