@@ -119,15 +119,17 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,$(LINUX_TESTS),$(LINUX_ENV),10m,1)
 	$(call in-nested,linux,cmd/govmm,$(PARALLEL_LINUX_TESTS),$(LINUX_ENV),10m)
 
+TINY_ENV = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio
+
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m,1)
-	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinySandboxCalls,GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio,10m)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,$(TINY_ENV),10m,1)
+	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinySandboxCalls,$(TINY_ENV),10m)
 
 bin/pattern: FORCE
 	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern
 
 # Always in the test host, because they set the clock, mount, and make taps and cgroups.
-FAULTS_ENV = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio GOVMM_TEST_PATTERN=$(CURDIR)/bin/pattern
+FAULTS_ENV = $(TINY_ENV) GOVMM_TEST_PATTERN=$(CURDIR)/bin/pattern
 test-faults: userland kernel bin/pattern ## faults of the host, killed monitors and soak tests, with small numbers
 	$(call in-nested,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV),5m --always)
 	$(call in-nested,linux,cmd/govmm,TestTinyFault "TestTiny(Kill|Soak|Many)",$(FAULTS_ENV),9m --always)
