@@ -29,7 +29,6 @@ type About struct{ Name, Value string }
 
 // Threads of the file. They are not the host's: a reader shows each as a row.
 const (
-	process      = 1
 	phasesThread = 1
 	cpuThread    = 100  // of vCPU 0
 	deviceThread = 1000 // of device 0
