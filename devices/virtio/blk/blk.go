@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
+	"runtime"
 	"time"
 
 	"govmm/devices/throttle"
@@ -192,6 +193,7 @@ type Device struct {
 	queues     int
 	queueSize  uint16
 	workers    int
+	maxTry     uint64 // bytes
 	ops, bytes throttle.Bucket
 	config     [configSize]byte
 	log        *slog.Logger
@@ -237,6 +239,7 @@ func New(cfg Config) (*Device, error) {
 		queues:    cfg.Queues,
 		queueSize: n,
 		workers:   cfg.Workers,
+		maxTry:    tryLimit(runtime.NumCPU()),
 		ops:       throttle.Bucket{Rate: cfg.Ops},
 		bytes:     throttle.Bucket{Rate: cfg.Bytes},
 		log:       cfg.Log,

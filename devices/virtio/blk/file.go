@@ -28,6 +28,7 @@ type File struct {
 	readOnly bool
 	direct   bool
 	device   bool // a block device
+	memory   bool // a file that the host keeps in memory
 	block    int  // Info.BlockSize
 	physical int  // Info.PhysicalBlockSize
 	directIO
@@ -122,6 +123,7 @@ func (f *File) identify() error {
 	case unix.S_IFREG:
 		// A guest had better write whole pages of the page cache.
 		f.block, f.physical = sectorSize, pageSize
+		f.memory = keptInMemory(f.fd)
 	case unix.S_IFBLK:
 		f.device = true
 		if err := f.blockSizes(); err != nil {
@@ -199,7 +201,7 @@ func (f *File) ReadVec(segments [][]byte, off int64) (int, error) {
 	if f.direct {
 		n, err = f.readDirect(segments, off)
 	} else {
-		n, err = f.transfer(read, segments, off, 0)
+		n, err = f.transfer(read, segments, off, patient)
 	}
 	if err != nil {
 		err = f.opError("preadv2", err)
@@ -214,7 +216,7 @@ func (f *File) WriteVec(segments [][]byte, off int64) (int, error) {
 	if f.direct {
 		n, err = f.writeDirect(segments, off)
 	} else {
-		n, err = f.transfer(write, segments, off, 0)
+		n, err = f.transfer(write, segments, off, patient)
 	}
 	if err != nil {
 		err = f.opError("pwritev2", err)

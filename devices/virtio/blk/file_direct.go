@@ -81,10 +81,10 @@ func (f *File) aligned(segments [][]byte, off int64) bool {
 
 func (f *File) readDirect(segments [][]byte, off int64) (int, error) {
 	if f.aligned(segments, off) {
-		return f.transfer(read, segments, off, 0)
+		return f.transfer(read, segments, off, patient)
 	}
 	return f.bounce(segments, off, func(buffer, part []byte, at int64, rest *segmentList) (int, error) {
-		if _, err := f.transfer(read, [][]byte{buffer}, at, 0); err != nil {
+		if _, err := f.transfer(read, [][]byte{buffer}, at, patient); err != nil {
 			return 0, err
 		}
 		return rest.scatter(part), nil
@@ -97,7 +97,7 @@ func (f *File) writeDirect(segments [][]byte, off int64) (int, error) {
 		f.partial.RLock()
 		defer f.partial.RUnlock()
 		if f.aligned(segments, off) {
-			return f.transfer(write, segments, off, 0)
+			return f.transfer(write, segments, off, patient)
 		}
 	} else {
 		f.partial.Lock()
@@ -105,12 +105,12 @@ func (f *File) writeDirect(segments [][]byte, off int64) (int, error) {
 	}
 	return f.bounce(segments, off, func(buffer, part []byte, at int64, rest *segmentList) (int, error) {
 		if len(part) < len(buffer) {
-			if _, err := f.transfer(read, [][]byte{buffer}, at, 0); err != nil {
+			if _, err := f.transfer(read, [][]byte{buffer}, at, patient); err != nil {
 				return 0, err
 			}
 		}
 		n := rest.gather(part)
-		_, err := f.transfer(write, [][]byte{buffer}, at, 0)
+		_, err := f.transfer(write, [][]byte{buffer}, at, patient)
 		if err != nil {
 			n = 0
 		}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestTryFile(t *testing.T) {
@@ -22,6 +24,34 @@ func TestTryFile(t *testing.T) {
 		if n, err := f.TryReadVec([][]byte{got[:100], got[100:]}, sectorSize); n != len(got) || err != nil || !bytes.Equal(got, want) {
 			t.Errorf("read: %d, %v, or wrong data", n, err)
 		}
+	}
+}
+
+// TestTryInMemory holds that what lies in memory is known to.
+func TestTryInMemory(t *testing.T) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
+		t.Fatalf("/dev/shm is no tmpfs (%v): mount -t tmpfs tmpfs /dev/shm", err)
+	}
+	image, err := os.CreateTemp("/dev/shm", "govmm-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(image.Name()) })
+	if err := errors.Join(image.Truncate(64*sectorSize), image.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpen(t, image.Name(), false)
+	if !f.memory {
+		t.Error("an image in /dev/shm is not taken to be in memory")
+	}
+	data := bytes.Repeat([]byte{0xa5}, 8*sectorSize)
+	if n, err := f.TryWriteVec([][]byte{data[:1000], data[1000:]}, sectorSize); n != len(data) || err != nil {
+		t.Fatalf("write: %d, %v", n, err)
+	}
+	got := make([]byte, len(data))
+	if n, err := f.TryReadVec([][]byte{got}, sectorSize); n != len(got) || err != nil || !bytes.Equal(got, data) {
+		t.Errorf("read: %d, %v, or wrong data", n, err)
 	}
 }
 

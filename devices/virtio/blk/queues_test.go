@@ -133,6 +133,31 @@ func TestTry(t *testing.T) {
 	}
 }
 
+// TestLargeRequestsAreNotTried holds that others can copy theirs meanwhile, if there is a processor for them.
+func TestLargeRequestsAreNotTried(t *testing.T) {
+	if one, two := tryLimit(1), tryLimit(2); one != 2<<20 || two != 64<<10 {
+		t.Errorf("a try is at most %d bytes on one processor, %d on two", one, two)
+	}
+	d := newDisk(4)
+	b := newBench(t, d, Config{})
+	b.device.maxTry, b.device.trier = sectorSize, &tryDisk{d, func() bool { return false }}
+	for size, want := range map[uint64]bool{sectorSize: true, 2 * sectorSize: false} {
+		bufs := readRequest(b.mem, 0)
+		bufs[1] = virtiotest.Buf{Addr: b.mem.Alloc(size, 8), Len: uint32(size), Write: true}
+		b.ring.Add(bufs...)
+		c, err := b.queue.Pop()
+		if c == nil || err != nil {
+			t.Fatal(err)
+		}
+		r := b.device.parse(c, b.features)
+		if _, done := b.device.try(&r); done != want {
+			t.Errorf("%d bytes: done is %t", size, done)
+		}
+		b.queue.Push(c, 0)
+		b.ring.Reap()
+	}
+}
+
 // TestTriedAgainFromTheBeginning holds that a part that a try has done does no harm.
 func TestTriedAgainFromTheBeginning(t *testing.T) {
 	d := newDisk(4)
