@@ -70,6 +70,48 @@ func TestPushAllInterrupts(t *testing.T) {
 	}
 }
 
+// TestPushSilently asks for an interrupt at each index in and around two pairs of chains that are pushed silently, and one that is not. A driver
+// that does not want to hear of them is not interrupted afterwards either.
+func TestPushSilently(t *testing.T) {
+	for _, end := range []string{"Interrupt", "Push"} {
+		for event := range uint16(8) {
+			r := newRig(t, 8, allFeatures)
+			pop := func() *virtio.Chain {
+				r.ring.Add(r.buf(0, 1, true))
+				return r.pop(t)
+			}
+			r.queue.Push(pop(), 0)
+			r.ring.Reap()
+			before := r.irq.queue.Load()
+			for range 2 {
+				r.queue.PushSilently([]*virtio.Chain{pop(), pop()}, []uint32{0, 0})
+			}
+			for i := range 4 {
+				if _, ok := r.ring.Reap(); !ok {
+					t.Errorf("the driver cannot see element %d", 1+i)
+				}
+			}
+			if r.irq.queue.Load() != before {
+				t.Error("a silent push interrupts")
+			}
+			r.ring.SetUsedEvent(event)
+			last := uint16(4)
+			if end == "Push" {
+				r.queue.Push(pop(), 0)
+				last++
+			}
+			r.queue.Interrupt()
+			if got, want := r.irq.queue.Load() != before, event >= 1 && event <= last; got != want {
+				t.Errorf("elements 1 to %d and %s, event at %d: interrupt is %v", last, end, event, got)
+			}
+			before = r.irq.queue.Load()
+			if r.queue.Interrupt(); r.irq.queue.Load() != before {
+				t.Error("there is an interrupt for nothing")
+			}
+		}
+	}
+}
+
 // TestUnpopSeveral gives back all that is held but the first, which is pushed.
 func TestUnpopSeveral(t *testing.T) {
 	r := newRig(t, 4, allFeatures)

@@ -58,6 +58,7 @@ type Queue struct {
 
 	mu       sync.Mutex
 	nextUsed uint16
+	untold   uint16 // the first element that the driver has not been told of by tell
 	flags    uint16 // of the used ring
 	inFlight int
 	free     []*Chain
@@ -186,9 +187,8 @@ func (q *Queue) Unpop(c *Chain) {
 // the driver if it wants that. It panics if c is not in flight.
 func (q *Queue) Push(c *Chain, n uint32) {
 	q.mu.Lock()
-	first := q.nextUsed
 	q.use(c, n)
-	q.publish(first)
+	q.tell()
 }
 
 // PushAll pushes chains at once, in their order, with written[i] as Push's n for
@@ -200,11 +200,34 @@ func (q *Queue) PushAll(chains []*Chain, written []uint32) {
 		return
 	}
 	q.mu.Lock()
-	first := q.nextUsed
 	for i, c := range chains {
 		q.use(c, written[i])
 	}
-	q.publish(first)
+	q.tell()
+}
+
+// PushSilently is PushAll without the interrupt, for a device that has more to push at once. Before it waits, and before
+// Device.Run returns, it calls [Queue.Interrupt], or any other push; a driver that polls the ring sees the chains before.
+func (q *Queue) PushSilently(chains []*Chain, written []uint32) {
+	if len(chains) == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, c := range chains {
+		q.use(c, written[i])
+	}
+	q.ring.setUsed(q.flags, q.nextUsed)
+}
+
+// Interrupt interrupts the driver if it wants to hear of one of the chains that were pushed silently.
+func (q *Queue) Interrupt() {
+	q.mu.Lock()
+	if q.untold == q.nextUsed {
+		q.mu.Unlock()
+		return
+	}
+	q.tell()
 }
 
 // use puts c into the used ring, where the driver does not see it before
@@ -218,11 +241,12 @@ func (q *Queue) use(c *Chain, n uint32) {
 	q.nextUsed++
 }
 
-// publish shows the driver the elements from index first on. It is called with
-// mu held, and unlocks it.
-func (q *Queue) publish(first uint16) {
+// tell shows the driver all elements, and interrupts it if it wants to hear of one of those that it was not
+// told of. It is called with mu held, and unlocks it.
+func (q *Queue) tell() {
 	q.ring.setUsed(q.flags, q.nextUsed)
-	wanted := q.interruptWanted(first)
+	wanted := q.interruptWanted()
+	q.untold = q.nextUsed
 	q.mu.Unlock()
 	if wanted {
 		q.interrupts.Queue(q.index)
@@ -230,11 +254,10 @@ func (q *Queue) publish(first uint16) {
 }
 
 // interruptWanted reports whether the driver wants to hear of one of the elements
-// from index first to the last one (2.7.7). It is called with mu held, after
-// setUsed.
-func (q *Queue) interruptWanted(first uint16) bool {
+// that it was not told of (2.7.7). It is called with mu held, after setUsed.
+func (q *Queue) interruptWanted() bool {
 	if q.eventIdx {
-		return q.ring.usedEvent()-first < q.nextUsed-first
+		return q.ring.usedEvent()-q.untold < q.nextUsed-q.untold
 	}
 	return q.ring.availFlags()&availNoInterrupt == 0
 }

@@ -146,7 +146,7 @@ func (q *Queue) position() (nextAvail, nextUsed uint16, quiet bool) {
 func (q *Queue) resumeAt(s *queueState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.nextAvail, q.knownAvail, q.nextUsed = s.NextAvail, s.NextAvail, s.NextUsed
+	q.nextAvail, q.knownAvail, q.nextUsed, q.untold = s.NextAvail, s.NextAvail, s.NextUsed, s.NextUsed
 	if s.Quiet {
 		q.quiet, q.flags = true, usedNoNotify
 	}

@@ -2,26 +2,28 @@ package netif
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"govmm/devices/eventfd"
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/virtiotest"
 )
 
-type noInterrupts struct{}
-
-func (noInterrupts) Queue(int) {}
-func (noInterrupts) Config()   {}
-
 // A bench has one queue and no goroutines.
 type bench struct {
 	mem   *virtiotest.Memory
 	ring  *virtiotest.Ring
 	queue *virtio.Queue
+	irqs  atomic.Int64
 }
+
+func (b *bench) Queue(int) { b.irqs.Add(1) }
+func (b *bench) Config()   {}
 
 func newBench(t testing.TB, size uint16) *bench {
 	t.Helper()
@@ -34,7 +36,7 @@ func newBench(t testing.TB, size uint16) *bench {
 	b.ring = virtiotest.NewRing(b.mem, size, false)
 	b.queue, err = virtio.NewQueue(virtio.QueueConfig{
 		MaxSize: size, Size: uint32(size), DescAddr: b.ring.Desc, AvailAddr: b.ring.Avail, UsedAddr: b.ring.Used,
-		Features: virtio.FeatureVersion1 | virtio.FeatureIndirectDesc, Memory: b.mem, Event: event, Interrupts: noInterrupts{},
+		Features: virtio.FeatureVersion1 | virtio.FeatureIndirectDesc, Memory: b.mem, Event: event, Interrupts: b,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +98,71 @@ func TestTurns(t *testing.T) {
 			}
 			if !turn.TryLock() {
 				t.Error("the receiver waits after the burst")
+			}
+		})
+	}
+}
+
+// A script is a Pair with a list of frames.
+type script struct {
+	sink
+	frames [][]byte
+	end    func() // is called when there are no more
+}
+
+func (s *script) Receive(buffer [][]byte) (int, error) {
+	if len(s.frames) == 0 {
+		return 0, ErrNoFrame
+	}
+	s.frame, s.frames = s.frames[0], s.frames[1:]
+	return s.sink.Receive(buffer)
+}
+
+func (s *script) Wait(ctx context.Context) error {
+	s.end()
+	return ctx.Err()
+}
+
+// TestReceiveInterruptsOfStream holds that a driver hears of a frame that comes alone at once, and of a stream in its pauses, after so many frames that it
+// had better begin, and when it has to give buffers.
+func TestReceiveInterruptsOfStream(t *testing.T) {
+	small, big := frame(1, 100), frame(2, large)
+	for _, test := range []struct {
+		name    string
+		frames  [][]byte
+		buffers uint16
+		want    int64
+	}{
+		{"one small frame", [][]byte{small}, 100, 1},
+		{"small ones", slices.Repeat([][]byte{small}, 10), 100, 2}, // of the first at once
+		{"a stream", slices.Repeat([][]byte{big}, 10), 100, 1},
+		{"a long one", slices.Repeat([][]byte{big}, 2*batch+1), 100, 3},
+		{"one of large frames", slices.Repeat([][]byte{frame(3, 60000)}, 20), 100, 2},
+		{"one without buffers", slices.Repeat([][]byte{big}, 10), 5, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			b, p := newBench(t, 128), &script{frames: test.frames, end: cancel}
+			for i := range test.buffers {
+				b.ring.SetDesc(b.ring.Desc, i, virtiotest.Desc{Addr: b.mem.Base() + 1<<19, Len: 64 << 10, Flags: virtiotest.DescWrite})
+				b.ring.Publish(i)
+			}
+			r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(featureMergeable), 0, new(sync.Mutex))
+			r.waited = true
+			done := make(chan error)
+			go func() { done <- r.run(ctx) }()
+			if int(test.buffers) < len(test.frames) {
+				for b.irqs.Load() < test.want {
+					time.Sleep(time.Millisecond)
+				}
+				cancel()
+			}
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if got := b.irqs.Load(); got != test.want {
+				t.Errorf("%d interrupts, want %d", got, test.want)
 			}
 		})
 	}

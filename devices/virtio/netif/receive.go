@@ -16,6 +16,9 @@ const (
 	headerNumBuffers = 10
 )
 
+// maxUntold is how many bytes of frames the driver may not have been told of: some 100 us of copying.
+const maxUntold = 1 << 20
+
 // vlanTag is what a frame may be longer than its MTU and an Ethernet header.
 const vlanTag = 4
 
@@ -35,7 +38,10 @@ type receiver struct {
 	need     int           // the length of the largest frame with its header
 
 	held    held
-	written []uint32 // for PushAll
+	written []uint32 // for PushSilently
+	untold  int      // bytes in frames that the driver has not been told of
+	frames  int      // their number
+	waited  bool     // the next frame is the first after a wait
 	spare   [][]byte // one segment for a frame that has no room yet; made when first needed
 }
 
@@ -61,7 +67,9 @@ func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offlo
 
 // run receives until ctx ends. It then gives back what it holds.
 func (r *receiver) run(ctx context.Context) error {
+	giveWay()
 	defer r.held.unpop(r.queue)
+	defer r.tell()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -77,8 +85,10 @@ func (r *receiver) run(ctx context.Context) error {
 
 // noFrame waits after Receive has failed with err.
 func (r *receiver) noFrame(ctx context.Context, err error) error {
+	r.tell()
 	if errors.Is(err, ErrNoFrame) {
 		err = r.pair.Wait(ctx)
+		r.waited = true
 		r.awaitTurn()
 	}
 	if err != nil && ctx.Err() == nil {
@@ -106,6 +116,7 @@ func (r *receiver) gather(ctx context.Context, n int) error {
 			if len(r.held.chains) > 0 {
 				return nil
 			}
+			r.tell()
 			c, err = r.queue.Next(ctx)
 		}
 		if err != nil {
@@ -170,6 +181,7 @@ func (r *receiver) receiveSpare(ctx context.Context) error {
 		if r.held.full() || len(r.held.chains) == r.queue.Size() {
 			return nil
 		}
+		r.tell()
 		c, err := r.queue.Next(ctx)
 		if err != nil {
 			return err
@@ -210,8 +222,24 @@ func (r *receiver) deliver(n int, begun time.Duration) {
 	// Without VIRTIO_NET_F_MRG_RXBUF it is 1 as well (5.1.6.4.1).
 	r.held.put(headerNumBuffers, byte(k))
 	r.held.put(headerNumBuffers+1, byte(k>>8))
-	r.queue.PushAll(r.held.chains[:k], r.written)
+	r.queue.PushSilently(r.held.chains[:k], r.written)
 	r.held.drop(k)
+	r.untold, r.frames = r.untold+n, r.frames+1
+	if r.waited && n < large || r.untold >= maxUntold || r.frames == batch {
+		r.tell()
+	}
+	r.waited = false
+}
+
+// tell interrupts the driver for the frames that it has not been told of, if it wants that. What comes alone, as a question or an
+// answer does, it is told of at once. Of a stream it hears when there is no more to receive for the moment: an interrupt for each frame
+// would make the guest take the processor, where there is one for all, from the device and from the sender, answer each frame, and
+// sleep again.
+func (r *receiver) tell() {
+	if r.frames > 0 {
+		r.untold, r.frames = 0, 0
+		r.queue.Interrupt()
+	}
 }
 
 // now is the tracer's time, if there is one.

@@ -11,10 +11,10 @@ import (
 const (
 	ethernetHeader = 14
 
-	// batch is how many frames are sent before the driver hears of them.
+	// batch is how many frames are sent, or received, before the driver hears of them.
 	batch = 32
 
-	// large is the length of frames that belong to a stream from the guest: segments, and no acknowledgements.
+	// large is the length of frames that belong to a stream: segments, and no acknowledgements.
 	large = 4096
 )
 
