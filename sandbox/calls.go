@@ -24,7 +24,7 @@ func machineCalls(debugger bool) []call {
 		{unix.SYS_FALLOCATE, "discards and zeroes of disks", nil},
 		{unix.SYS_EVENTFD2, "an interrupt vector that a driver begins to use", nil},
 		{unix.SYS_GETRANDOM, "the guest's random numbers, and the runtime's", nil},
-		{unix.SYS_SCHED_GETATTR, "threads that send packets are of a class of their own", nil},
+		{unix.SYS_SCHED_GETATTR, "threads that carry packets are of a class of their own", nil},
 		{unix.SYS_SCHED_SETATTR, "the same", nil},
 		{unix.SYS_WAITID, "the end of the terminal's guard", nil},
 	}
