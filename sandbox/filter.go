@@ -17,9 +17,6 @@ const (
 
 const auditArch = unix.AUDIT_ARCH_X86_64
 
-// x32 is set in numbers of a second interface that kernels may have on the same architecture.
-const x32 = 0x40000000
-
 // A check compares the low half of an argument, which is all that the kernel takes of the arguments that are checked: each is an int or a word of flags.
 type check struct {
 	arg    int
@@ -53,7 +50,29 @@ type pending struct {
 	to  uint32 // allow or trap
 }
 
+// A span is system calls with numbers in a row, none of which has a check, or one call.
+type span struct {
+	first, last uint32
+	check       *check
+}
+
+// spansOf gives the spans of a list, in the order of their numbers.
+func spansOf(calls []call) []span {
+	calls = slices.Clone(calls)
+	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.nr, b.nr) })
+	var spans []span
+	for _, c := range calls {
+		if n := len(spans); n > 0 && c.check == nil && spans[n-1].check == nil && spans[n-1].last == c.nr-1 {
+			spans[n-1].last = c.nr
+			continue
+		}
+		spans = append(spans, span{c.nr, c.nr, c.check})
+	}
+	return spans
+}
+
 // assemble makes the filter of a list: calls that are not on it raise SIGSYS, and those of other architectures' interfaces end the process at once.
+// x32, a second interface that kernels may have on the same architecture, has numbers above all of the list.
 // The kernel runs it for each number when it is installed, to remember those that need no more (Linux 5.11), and then only for calls with a check.
 func assemble(calls []call) []unix.SockFilter {
 	a := assembler{make([]unix.SockFilter, 0, 256), make([]pending, 0, 256)} // more than there are
@@ -61,11 +80,7 @@ func assemble(calls []call) []unix.SockFilter {
 	a.jump(unix.BPF_JEQ, auditArch, 1, 0)
 	a.ret(kill)
 	a.load(offsetNumber)
-	a.jump(unix.BPF_JGE, x32, 0, 1)
-	a.ret(kill)
-	calls = slices.Clone(calls)
-	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.nr, b.nr) })
-	a.search(calls)
+	a.search(spansOf(calls), 0)
 	a.end()
 	return a.code
 }
@@ -88,33 +103,43 @@ func (a *assembler) later(yes bool, to uint32) {
 	a.jumps = append(a.jumps, pending{len(a.code) - 1, yes, to})
 }
 
-// search finds the number that is loaded among calls, which are sorted, by halves.
-func (a *assembler) search(calls []call) {
-	if len(calls) == 1 {
-		a.found(calls[0])
+// search finds the number that is loaded among spans, by halves. It is known to be at least least.
+func (a *assembler) search(spans []span, least uint32) {
+	if len(spans) == 1 {
+		a.found(spans[0], least)
 		return
 	}
-	middle := len(calls) / 2
-	a.jump(unix.BPF_JGE, calls[middle].nr, 0, 0)
+	middle := len(spans) / 2
+	a.jump(unix.BPF_JGE, spans[middle].first, 0, 0)
 	at := len(a.code)
-	a.search(calls[:middle])
+	a.search(spans[:middle], least)
 	a.code[at-1].Jt = near(len(a.code) - at)
-	a.search(calls[middle:])
+	a.search(spans[middle:], spans[middle].first)
 }
 
-// found decides on the number that is loaded: it is c's, or none of the list.
-func (a *assembler) found(c call) {
-	a.jump(unix.BPF_JEQ, c.nr, 0, 0)
+// found decides on the number that is loaded, which is at least least: it is in s, or in none of the spans.
+func (a *assembler) found(s span, least uint32) {
+	if s.first < s.last {
+		if least < s.first {
+			a.jump(unix.BPF_JGE, s.first, 0, 0)
+			a.later(false, trap)
+		}
+		a.jump(unix.BPF_JGT, s.last, 0, 0)
+		a.later(true, trap)
+		a.later(false, allow)
+		return
+	}
+	a.jump(unix.BPF_JEQ, s.first, 0, 0)
 	a.later(false, trap)
-	if c.check == nil {
+	if s.check == nil {
 		a.later(true, allow)
 		return
 	}
-	a.load(uint32(offsetArgs + 8*c.check.arg))
-	if c.check.mask != 0 {
-		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.check.mask})
+	a.load(uint32(offsetArgs + 8*s.check.arg))
+	if s.check.mask != 0 {
+		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: s.check.mask})
 	}
-	for _, v := range c.check.values {
+	for _, v := range s.check.values {
 		a.jump(unix.BPF_JEQ, v, 0, 0)
 		a.later(true, allow)
 	}
