@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"govmm/devices/eventfd"
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/virtiotest"
@@ -165,6 +167,43 @@ func TestReceiveInterruptsOfStream(t *testing.T) {
 				t.Errorf("%d interrupts, want %d", got, test.want)
 			}
 		})
+	}
+}
+
+// policies is a Pair that notes what class the receiving thread is of at each frame.
+type policies struct {
+	script
+	seen []uint32
+}
+
+func (p *policies) Receive(buffer [][]byte) (int, error) {
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return 0, err
+	}
+	p.seen = append(p.seen, attr.Policy)
+	return p.script.Receive(buffer)
+}
+
+// TestReceiverGivesWayToStreams holds that small frames alone do not make the thread one that is late.
+func TestReceiverGivesWayToStreams(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	small := frame(1, 100)
+	b, p := newBench(t, 64), &policies{script: script{frames: [][]byte{small, small, frame(2, large), small}, end: cancel}}
+	b.publish(64, true)
+	for i := range uint16(64) {
+		b.ring.Publish(i)
+	}
+	r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(featureMergeable), 0, new(sync.Mutex))
+	r.need = 2 * large
+	done := make(chan error)
+	go func() { done <- r.run(ctx) }()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if want := []uint32{unix.SCHED_NORMAL, unix.SCHED_NORMAL, unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_BATCH}; !slices.Equal(p.seen, want) {
+		t.Errorf("the thread was of the classes %v, want %v", p.seen, want)
 	}
 }
 

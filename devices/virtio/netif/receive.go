@@ -42,6 +42,7 @@ type receiver struct {
 	untold  int      // bytes in frames that the driver has not been told of
 	frames  int      // their number
 	waited  bool     // the next frame is the first after a wait
+	streams bool     // a large frame has come, and the thread gives way
 	spare   [][]byte // one segment for a frame that has no room yet; made when first needed
 }
 
@@ -67,7 +68,6 @@ func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offlo
 
 // run receives until ctx ends. It then gives back what it holds.
 func (r *receiver) run(ctx context.Context) error {
-	giveWay()
 	defer r.held.unpop(r.queue)
 	defer r.tell()
 	for {
@@ -229,6 +229,11 @@ func (r *receiver) deliver(n int, begun time.Duration) {
 		r.tell()
 	}
 	r.waited = false
+	if n >= large && !r.streams {
+		// Who only asks and answers keeps a thread that is quick.
+		r.streams = true
+		giveWay()
+	}
 }
 
 // tell interrupts the driver for the frames that it has not been told of, if it wants that. What comes alone, as a question or an
