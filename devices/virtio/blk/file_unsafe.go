@@ -73,7 +73,7 @@ func (f *File) transferVector(d direction, vector []unix.Iovec, off int64, m man
 	return total, nil
 }
 
-// call is a function of its own so that there is a preemption point behind a raw call.
+// call is a function of its own so that there is a preemption point before each raw call, also where a signal has it made again.
 //
 //go:noinline
 func (f *File) call(d direction, vector []unix.Iovec, off int64, m manner) (n uintptr, errno unix.Errno) {
