@@ -34,7 +34,7 @@ type QueueConfig struct {
 
 // A Queue is the device's side of one split virtqueue (2.7).
 //
-// Next, Pop, More and Unpop are for one goroutine at a time. Push and PushAll are safe for
+// Next, Pop, More and Unpop are for one goroutine at a time. Push, PushAll, PushSilently and Interrupt are safe for
 // concurrent use, also with those, and in any order: requests may be served at
 // the same time and completed as they come.
 type Queue struct {
@@ -207,7 +207,7 @@ func (q *Queue) PushAll(chains []*Chain, written []uint32) {
 }
 
 // PushSilently is PushAll without the interrupt, for a device that has more to push at once. Before it waits, and before
-// Device.Run returns, it calls [Queue.Interrupt], or any other push; a driver that polls the ring sees the chains before.
+// Device.Run returns, it calls [Queue.Interrupt]. Push and PushAll interrupt for these chains as well. A driver that polls the ring sees the chains before.
 func (q *Queue) PushSilently(chains []*Chain, written []uint32) {
 	if len(chains) == 0 {
 		return
@@ -231,7 +231,7 @@ func (q *Queue) Interrupt() {
 }
 
 // use puts c into the used ring, where the driver does not see it before
-// publish. It is called with mu held.
+// setUsed. It is called with mu held.
 func (q *Queue) use(c *Chain, n uint32) {
 	head, n := c.head, uint32(min(uint64(n), c.capacity))
 	// The chain counts as returned before the driver can see that it is, as

@@ -170,6 +170,38 @@ func TestReceiveInterruptsOfStream(t *testing.T) {
 	}
 }
 
+// An unplugger is a Pair whose frames never end. The cable is pulled after the second.
+type unplugger struct {
+	sink
+	device *Device
+}
+
+func (p *unplugger) Receive(buffer [][]byte) (int, error) {
+	if p.sent++; p.sent == 3 {
+		p.device.linkDown.Store(true)
+	}
+	return p.sink.Receive(buffer)
+}
+
+// TestUnpluggedDuringStream holds that the driver hears of what came before, though the network is never quiet.
+func TestUnpluggedDuringStream(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b, device := newBench(t, 64), newDevice(t, Config{Backend: newWire(everything)})
+	b.publish(64, true)
+	for i := range uint16(64) {
+		b.ring.Publish(i)
+	}
+	r := newReceiver(device, 0, &unplugger{sink{frame: frame(1, 1000)}, device}, b.session(featureMergeable), 0, new(sync.Mutex))
+	done := make(chan error)
+	go func() { done <- r.run(ctx) }()
+	for b.irqs.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+}
+
 // policies is a Pair that notes what class the receiving thread is of at each frame.
 type policies struct {
 	script

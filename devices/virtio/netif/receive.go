@@ -203,6 +203,7 @@ func (r *receiver) receiveSpare(ctx context.Context) error {
 // deliver pushes the buffers that have a frame of n bytes, header and all.
 func (r *receiver) deliver(n int, begun time.Duration) {
 	if n < HeaderSize || r.device.linkDown.Load() {
+		r.tell() // it may be long before anything is delivered again
 		return
 	}
 	r.written = r.written[:0]
@@ -230,7 +231,7 @@ func (r *receiver) deliver(n int, begun time.Duration) {
 	}
 	r.waited = false
 	if n >= large && !r.streams {
-		// Who only asks and answers keeps a thread that is quick.
+		// Until then, the guest only asks and answers, and the thread is one that is quick.
 		r.streams = true
 		giveWay()
 	}
