@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
-	"runtime"
 	"time"
 
 	"govmm/devices/throttle"
@@ -67,6 +66,7 @@ const (
 	sectorShift = 9
 	maxIDSize   = 20 // VIRTIO_BLK_ID_BYTES (5.2.6)
 
+	defaultMaxTry    = 64 << 10
 	defaultQueueSize = 256
 	defaultWorkers   = 16 // for one queue; each further one brings one more
 	maxQueues        = 32
@@ -116,6 +116,9 @@ type Info struct {
 	// because what is around has to be read; 0 means BlockSize. Both are
 	// advice to the guest: ranges are of 512 bytes whatever they say.
 	BlockSize, PhysicalBlockSize int
+
+	// MaxTry is the most data, in bytes, of a read or write that a Trier had better try; 0 means 64 KiB.
+	MaxTry int
 }
 
 // A Backend holds the contents of a disk. All methods are called from several
@@ -193,7 +196,6 @@ type Device struct {
 	queues     int
 	queueSize  uint16
 	workers    int
-	maxTry     uint64 // bytes
 	ops, bytes throttle.Bucket
 	config     [configSize]byte
 	log        *slog.Logger
@@ -239,7 +241,6 @@ func New(cfg Config) (*Device, error) {
 		queues:    cfg.Queues,
 		queueSize: n,
 		workers:   cfg.Workers,
-		maxTry:    tryLimit(runtime.NumCPU()),
 		ops:       throttle.Bucket{Rate: cfg.Ops},
 		bytes:     throttle.Bucket{Rate: cfg.Bytes},
 		log:       cfg.Log,
@@ -257,6 +258,9 @@ func checkInfo(info Info) (Info, error) {
 	}
 	if info.PhysicalBlockSize == 0 {
 		info.PhysicalBlockSize = info.BlockSize
+	}
+	if info.MaxTry <= 0 {
+		info.MaxTry = defaultMaxTry
 	}
 	logical, physical := info.BlockSize, info.PhysicalBlockSize
 	if logical < sectorSize || logical&(logical-1) != 0 || physical&(physical-1) != 0 || physical < logical || physical > maxBlockSize {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,10 +28,11 @@ type File struct {
 	size     int64
 	readOnly bool
 	direct   bool
-	device   bool // a block device
-	memory   bool // a file that the host keeps in memory
-	block    int  // Info.BlockSize
-	physical int  // Info.PhysicalBlockSize
+	device   bool         // a block device
+	memory   bool         // a file that the host keeps in memory
+	long     sync.RWMutex // in memory: held by what changes the file and may take long, shared by what must not
+	block    int          // Info.BlockSize
+	physical int          // Info.PhysicalBlockSize
 	directIO
 	iovecs sync.Pool // of *[maxIOV]unix.Iovec
 
@@ -190,7 +192,7 @@ func (f *File) Close() error {
 
 // Info implements Backend.
 func (f *File) Info() Info {
-	return Info{Size: f.size, ReadOnly: f.readOnly, BlockSize: f.block, PhysicalBlockSize: f.physical}
+	return Info{Size: f.size, ReadOnly: f.readOnly, BlockSize: f.block, PhysicalBlockSize: f.physical, MaxTry: f.maxTry(runtime.NumCPU())}
 }
 
 // ReadVec implements Backend. If the file became shorter than it was when it
@@ -216,6 +218,10 @@ func (f *File) WriteVec(segments [][]byte, off int64) (int, error) {
 	if f.direct {
 		n, err = f.writeDirect(segments, off)
 	} else {
+		if f.memory {
+			f.long.Lock()
+			defer f.long.Unlock()
+		}
 		n, err = f.transfer(write, segments, off, patient)
 	}
 	if err != nil {

@@ -60,16 +60,44 @@ func (f *File) try(d direction, w *nowait, segments [][]byte, off int64) (int, e
 	if w.distrust.Load() > 0 && w.distrust.Add(-1) >= 0 {
 		return 0, ErrWouldWait
 	}
-	m := patient
-	if f.memory {
-		m = inMemory
-	}
 	start := time.Now()
-	n, err := f.transfer(d, segments, off, m)
+	n, err := f.attempt(d, segments, off)
 	if time.Since(start) > slowTry+time.Duration(n)*slowByte {
 		w.distrust.Store(distrustFor)
 	}
 	return n, err
+}
+
+// maxTry is Info.MaxTry. Copying more takes so long that others had better copy theirs meanwhile. On one processor they would only take turns;
+// but where the host may have to wait after a part of it, the whole is copied again.
+func (f *File) maxTry(processors int) int {
+	if f.memory && processors == 1 {
+		return 2 << 20
+	}
+	return defaultMaxTry
+}
+
+// attempt transfers without asking the host not to wait.
+func (f *File) attempt(d direction, segments [][]byte, off int64) (int, error) {
+	switch {
+	case !f.memory:
+		return f.transfer(d, segments, off, patient)
+	case d == write:
+		return f.writeInMemory(segments, off)
+	}
+	return f.transfer(d, segments, off, inMemory)
+}
+
+// writeInMemory keeps the P, as reads of a file in memory do: a plain system call lends it to others, for which the runtime
+// wakes a thread every 20 us and afterwards one more, a tenth of the time that it takes to copy 1 MiB. What keeps the P
+// must not wait, as the garbage collector would wait for it. But writers of one file wait for each other, and for those who
+// punch holes in it, in the kernel. So those who may take long hold File.long.
+func (f *File) writeInMemory(segments [][]byte, off int64) (int, error) {
+	if !f.long.TryRLock() {
+		return 0, ErrWouldWait
+	}
+	defer f.long.RUnlock()
+	return f.transfer(write, segments, off, inMemory)
 }
 
 // keptInMemory reports whether fd is a file of a file system that has no disk behind it. An error means no.

@@ -53,6 +53,18 @@ func TestTryInMemory(t *testing.T) {
 	if n, err := f.TryReadVec([][]byte{got}, sectorSize); n != len(got) || err != nil || !bytes.Equal(got, data) {
 		t.Errorf("read: %d, %v, or wrong data", n, err)
 	}
+	if one, two := f.maxTry(1), f.maxTry(2); one != 2<<20 || two != 64<<10 {
+		t.Errorf("a try is at most %d bytes on one processor, %d on two", one, two)
+	}
+	// As while a hole is punched: the kernel would have the write wait, but no read.
+	f.long.Lock()
+	defer f.long.Unlock()
+	if _, err := f.TryWriteVec([][]byte{data}, 0); err != ErrWouldWait {
+		t.Errorf("a write during another: %v", err)
+	}
+	if n, err := f.TryReadVec([][]byte{got}, sectorSize); n != len(got) || err != nil {
+		t.Errorf("a read during a write: %d, %v", n, err)
+	}
 }
 
 // TestNoTryAfterSlowOne holds that requests go to the workers for a while after a call was slow.

@@ -15,16 +15,13 @@ const (
 	write direction = unix.SYS_PWRITEV2
 )
 
-// A manner is how a transfer enters the kernel. A plain system call lends the goroutine's P, its right to run Go code, to
-// others, for which the runtime wakes a thread every 20 us and afterwards one more. That is as it should be where
-// the host waits for a disk, and a tenth of the time that it takes to copy 1 MiB. A raw call keeps the P, as if it
-// computed; nobody else has the P meanwhile, and the garbage collector waits for it.
+// A manner is how a transfer enters the kernel.
 type manner int
 
 const (
-	patient   manner = iota // by a plain call, which may wait
-	impatient               // by a raw call with RWF_NOWAIT
-	inMemory                // by a raw call; the file must be one for which the host does not wait
+	patient   manner = iota // by a plain system call, which may wait
+	impatient               // the same with RWF_NOWAIT
+	inMemory                // by a raw call, see writeInMemory
 )
 
 // transfer does all of segments with preadv2 or pwritev2, however many calls
@@ -78,15 +75,15 @@ func (f *File) transferVector(d direction, vector []unix.Iovec, off int64, m man
 //go:noinline
 func (f *File) call(d direction, vector []unix.Iovec, off int64, m manner) (n uintptr, errno unix.Errno) {
 	// The argument before the flags is the upper half of the offset on 32-bit hosts.
-	if m == patient {
-		n, _, errno = unix.Syscall6(uintptr(d), uintptr(f.fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)), uintptr(off), 0, 0)
+	if m == inMemory {
+		n, _, errno = unix.RawSyscall6(uintptr(d), uintptr(f.fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)), uintptr(off), 0, 0)
 		return n, errno
 	}
 	var flags uintptr
 	if m == impatient {
 		flags = unix.RWF_NOWAIT
 	}
-	n, _, errno = unix.RawSyscall6(uintptr(d), uintptr(f.fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)), uintptr(off), 0, flags)
+	n, _, errno = unix.Syscall6(uintptr(d), uintptr(f.fd), uintptr(unsafe.Pointer(unsafe.SliceData(vector))), uintptr(len(vector)), uintptr(off), 0, flags)
 	return n, errno
 }
 

@@ -26,6 +26,10 @@ func (f *File) Zero(off, n int64, mode ZeroMode) error {
 func (f *File) fallocate(mode uint32, off, n int64) (bool, error) {
 	f.partial.RLock()
 	defer f.partial.RUnlock()
+	if f.memory {
+		f.long.Lock()
+		defer f.long.Unlock()
+	}
 	for {
 		err := unix.Fallocate(f.fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, n)
 		switch err {

@@ -38,15 +38,6 @@ const (
 	flagUnmap   = 1  // in its flags
 )
 
-// tryLimit is the most data, in bytes, of a request that is only tried, on a host with so many processors. Copying more
-// takes so long that others had better copy theirs meanwhile. On one processor they would only take turns.
-func tryLimit(processors int) uint64 {
-	if processors == 1 {
-		return 2 << 20
-	}
-	return 64 << 10
-}
-
 // A request is one chain, with its header copied out of guest memory.
 type request struct {
 	chain  *virtio.Chain
@@ -189,7 +180,7 @@ func (d *Device) read(r *request, try bool) (uint32, status) {
 	switch {
 	case !try:
 		done, err = d.backend.ReadVec(r.chain.Writable(), off)
-	case d.trier == nil || n > d.maxTry:
+	case d.trier == nil || n > uint64(d.info.MaxTry):
 		return 0, statusWaits
 	default:
 		done, err = d.trier.TryReadVec(r.chain.Writable(), off)
@@ -219,7 +210,7 @@ func (d *Device) write(r *request, try bool) status {
 	switch {
 	case !try:
 		done, err = d.backend.WriteVec(r.chain.Readable(), off)
-	case d.trier == nil || n > d.maxTry || r.stable():
+	case d.trier == nil || n > uint64(d.info.MaxTry) || r.stable():
 		return statusWaits
 	default:
 		done, err = d.trier.TryWriteVec(r.chain.Readable(), off)
