@@ -14,6 +14,10 @@ const (
 	slowTry     = 100 * time.Microsecond
 	slowByte    = time.Nanosecond
 	distrustFor = 256
+
+	// slowInMemory is the same for a file in memory, whose pages the host can only have swapped. Less than that is a
+	// turn of another thread's.
+	slowInMemory = 20 * time.Millisecond
 )
 
 // A nowait is what was found out about trying in one direction. Whether RWF_NOWAIT works is up to the file system:
@@ -62,7 +66,11 @@ func (f *File) try(d direction, w *nowait, segments [][]byte, off int64) (int, e
 	}
 	start := time.Now()
 	n, err := f.attempt(d, segments, off)
-	if time.Since(start) > slowTry+time.Duration(n)*slowByte {
+	slow := slowTry + time.Duration(n)*slowByte
+	if f.memory {
+		slow = slowInMemory
+	}
+	if time.Since(start) > slow {
 		w.distrust.Store(distrustFor)
 	}
 	return n, err
