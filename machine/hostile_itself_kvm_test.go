@@ -12,7 +12,7 @@ import (
 // TestHostileGuestItself holds that the interpreter does what scripts say, that it survives a page fault and an interrupt, and that
 // its second processor works, for otherwise hostile guests would be harmless.
 func TestHostileGuestItself(t *testing.T) {
-	const text, copied = 0x30_0000, 0x30_0010
+	const text, copied, spoken = 0x30_0000, 0x30_0010, 0x30_0020
 	first := append(startUpSecond(), []operation{
 		{op: opStore64, addr: text, value: 0x6867_6665_6463_6261},
 		{op: opString, addr: serialPort, value: text, count: 8},
@@ -24,13 +24,14 @@ func TestHostileGuestItself(t *testing.T) {
 		{op: opStore64, addr: 0x8_0000_0000},                          // a page fault
 		{op: opStore32, addr: localAPICAddr + 0x300, value: 0x4_0040}, // an interrupt to itself
 		{op: opListen},
-		{op: opSpin, count: 100_000}, // meanwhile the second processor speaks, or has spoken
+		{op: opAwait, addr: spoken, value: 1}, // the second processor has spoken, or speaks meanwhile
 		{op: opOut8, addr: serialPort, value: '!'},
 	}...)
 	second := append(enableAPIC(), []operation{
 		{op: opOut8, addr: serialPort, value: '2'},
+		{op: opStore16, addr: spoken, value: 1},
 		{op: opSpin, count: 1},
-		{op: opJump, addr: scriptAddr(1) + 2*operationSize},
+		{op: opJump, addr: scriptAddr(1) + 3*operationSize},
 	}...)
 	var console bytes.Buffer
 	m, err := newHostile(t, Config{Memory: hostileMemory, Console: &console}, [][]operation{first, second})
@@ -41,8 +42,8 @@ func TestHostileGuestItself(t *testing.T) {
 	defer time.AfterFunc(time.Minute, func() { m.end(Outcome{}, t.Context().Err()) }).Stop()
 	o, err := m.Run(t.Context())
 	// The second's byte comes whenever it comes.
-	before, after, spoken := strings.Cut(console.String(), "2")
-	if err != nil || o.Reason != DebugExit || !spoken || before+after != "abcdefghabXXefgh!" {
+	before, after, found := strings.Cut(console.String(), "2")
+	if err != nil || o.Reason != DebugExit || !found || before+after != "abcdefghabXXefgh!" {
 		t.Errorf("%v, %v, console %q", o.Reason, err, console.String())
 	}
 	if n := operationsDone(m, 2); n <= uint64(len(first)) {
