@@ -200,9 +200,7 @@ func (q *Queue) PushAll(chains []*Chain, written []uint32) {
 		return
 	}
 	q.mu.Lock()
-	for i, c := range chains {
-		q.use(c, written[i])
-	}
+	q.useAll(chains, written)
 	q.tell()
 }
 
@@ -214,9 +212,7 @@ func (q *Queue) PushSilently(chains []*Chain, written []uint32) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i, c := range chains {
-		q.use(c, written[i])
-	}
+	q.useAll(chains, written)
 	q.ring.setUsed(q.flags, q.nextUsed)
 }
 
@@ -228,6 +224,13 @@ func (q *Queue) Interrupt() {
 		return
 	}
 	q.tell()
+}
+
+// useAll is use for chains, in their order. It is called with mu held.
+func (q *Queue) useAll(chains []*Chain, written []uint32) {
+	for i, c := range chains {
+		q.use(c, written[i])
+	}
 }
 
 // use puts c into the used ring, where the driver does not see it before
