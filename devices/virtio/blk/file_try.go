@@ -21,7 +21,7 @@ const (
 )
 
 // A nowait is what was found out about trying in one direction. Whether RWF_NOWAIT works is up to the file system:
-// ext4 has it for reads, XFS and Btrfs for both, tmpfs for neither. Where it is missing, a try is a call without it, which
+// ext4 has it for reads, XFS and Btrfs for both; files in memory are not asked, for which there is writeInMemory. Where it is missing, a try is a call without it, which
 // as a rule is as quick, for it reads or fills the page cache. After one that was not, as when the host makes writers wait for the
 // disk or has to swap, there is no trying for a while.
 type nowait struct {
@@ -51,7 +51,7 @@ func (f *File) try(d direction, w *nowait, segments [][]byte, off int64) (int, e
 	if f.direct {
 		return 0, ErrWouldWait
 	}
-	if !w.missing.Load() {
+	if !f.memory && !w.missing.Load() {
 		n, err := f.transfer(d, segments, off, impatient)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
