@@ -105,6 +105,19 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// supply gives n buffers for the largest frames.
+func (b *bench) supply(n uint16) {
+	for i := range n {
+		b.ring.SetDesc(b.ring.Desc, i, virtiotest.Desc{Addr: b.mem.Base() + 1<<19, Len: 64 << 10, Flags: virtiotest.DescWrite})
+		b.ring.Publish(i)
+	}
+}
+
+// receiver is one for the bench's queue whose driver merges buffers.
+func (b *bench) receiver(d *Device, p Pair) *receiver {
+	return newReceiver(d, 0, p, b.session(featureMergeable), 0, new(sync.Mutex))
+}
+
 // A script is a Pair with a list of frames.
 type script struct {
 	sink
@@ -146,11 +159,8 @@ func TestReceiveInterruptsOfStream(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			b, p := newBench(t, 128), &script{frames: test.frames, end: cancel}
-			for i := range test.buffers {
-				b.ring.SetDesc(b.ring.Desc, i, virtiotest.Desc{Addr: b.mem.Base() + 1<<19, Len: 64 << 10, Flags: virtiotest.DescWrite})
-				b.ring.Publish(i)
-			}
-			r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(featureMergeable), 0, new(sync.Mutex))
+			b.supply(test.buffers)
+			r := b.receiver(newDevice(t, Config{Backend: newWire(everything)}), p)
 			r.waited = true
 			done := make(chan error)
 			go func() { done <- r.run(ctx) }()
@@ -188,11 +198,8 @@ func TestUnpluggedDuringStream(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b, device := newBench(t, 64), newDevice(t, Config{Backend: newWire(everything)})
-	b.publish(64, true)
-	for i := range uint16(64) {
-		b.ring.Publish(i)
-	}
-	r := newReceiver(device, 0, &unplugger{sink{frame: frame(1, 1000)}, device}, b.session(featureMergeable), 0, new(sync.Mutex))
+	b.supply(64)
+	r := b.receiver(device, &unplugger{sink{frame: frame(1, 1000)}, device})
 	done := make(chan error)
 	go func() { done <- r.run(ctx) }()
 	for b.irqs.Load() == 0 {
@@ -223,12 +230,8 @@ func TestReceiverGivesWayToStreams(t *testing.T) {
 	defer cancel()
 	small := frame(1, 100)
 	b, p := newBench(t, 64), &policies{script: script{frames: [][]byte{small, small, frame(2, large), small}, end: cancel}}
-	b.publish(64, true)
-	for i := range uint16(64) {
-		b.ring.Publish(i)
-	}
-	r := newReceiver(newDevice(t, Config{Backend: newWire(everything)}), 0, p, b.session(featureMergeable), 0, new(sync.Mutex))
-	r.need = 2 * large
+	b.supply(64)
+	r := b.receiver(newDevice(t, Config{Backend: newWire(everything)}), p)
 	done := make(chan error)
 	go func() { done <- r.run(ctx) }()
 	if err := <-done; !errors.Is(err, context.Canceled) {
