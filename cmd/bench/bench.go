@@ -105,6 +105,9 @@ func (b *bench) kernel(name string) *kernel {
 
 // figure adds one to the report.
 func (b *bench) figure(f figure) *figure {
+	if b.o.match != nil && !b.o.match.MatchString(f.ID) {
+		f.Missing = "not asked for"
+	}
 	if f.Missing != "" {
 		f.Command, f.Env = nil, nil
 	}

@@ -48,6 +48,9 @@ func (b *bench) exits() error {
 				{inGo, func(out []byte) (float64, error) { return benchmarkResult(out, l.benchmark) }},
 				{inC, func(out []byte) (float64, error) { return strconv.ParseFloat(strings.TrimSpace(string(out)), 64) }},
 			} {
+				if side.Missing != "" {
+					continue
+				}
 				ns, err := loopOnce(side.Command, side.parse)
 				side.add(round, ns, err)
 				b.say(round, side.ID, fmt.Sprintf("%.0f ns", ns), err)

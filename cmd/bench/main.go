@@ -1,11 +1,13 @@
 // Command bench measures what govmm costs beside QEMU and beside C, and writes a page about it:
 //
 //	bench [-out DIR] [-runs N] [-only boot,start,exits,memory,devices] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE -initrd FILE
+//	bench -match REGEXP ...
 //	bench -render benchmarks.json [-keep older.json]
 //
 // make bench runs it where there is a real KVM, in virtual time if that is the nested test host (docs/testing.md).
 // DIR gets benchmarks.json with every sample, and benchmarks.md, which is made from it. What is not measured
-// is kept from the report that DIR has, if that was made on the same host. The second form makes the page again from the samples.
+// is kept from the report that DIR has, if that was made on the same host. The second form only prints what it measures, the third
+// makes the page again from the samples.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -38,6 +41,7 @@ type options struct {
 	keep        string
 	runs        int
 	only        []string
+	match       *regexp.Regexp // of the figures' IDs; nil for all
 
 	kernels, govmm, kvmtest, exits, qemu, initrd string
 }
@@ -62,6 +66,10 @@ func parseOptions(args []string, help io.Writer) (*options, error) {
 			}
 		}
 		return nil
+	})
+	f.Func("match", "look only at figures whose IDs match `REGEXP`, such as tap/tiny-2, and write nothing", func(s string) (err error) {
+		o.match, err = regexp.Compile(s)
+		return err
 	})
 	f.StringVar(&o.kernels, "kernels", "", "`DIR` with the kernels, as nested kernel keeps them")
 	f.StringVar(&o.govmm, "govmm", "bin/govmm", "the monitor")
@@ -98,7 +106,12 @@ func run(args []string) error {
 	if err != nil {
 		old = new(report) // there may be none
 	}
-	r, err := measure(o, os.Stderr, func(r *report) error { return r.publish(o.out, old) })
+	r, err := measure(o, os.Stderr, func(r *report) error {
+		if o.match != nil { // a part without some of its figures would take the place of the whole one
+			return nil
+		}
+		return r.publish(o.out, old)
+	})
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -82,6 +84,30 @@ func TestPublishedPage(t *testing.T) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("docs/%s is not what docs/%s gives; run: go run ./cmd/bench -render docs/%[2]s", pageName, reportName)
+	}
+}
+
+// TestMatch holds that a figure that is not asked for is not measured, nor its guest run when none of it is.
+func TestMatch(t *testing.T) {
+	b := &bench{o: &options{match: regexp.MustCompile(`tap/tiny-2.*receive/govmm`)}, files: &stage{"/x"}, report: new(report), progress: io.Discard}
+	for _, name := range []string{stock612, stock61, tiny} {
+		b.kernels = append(b.kernels, &kernel{name: name})
+	}
+	l, ran := &lab{bench: b}, 0
+	for _, trial := range l.networks() {
+		trial.measure = func([]string, []string) (map[string]float64, error) {
+			ran++
+			return map[string]float64{"ping": 1, "send": 2, "receive": 3}, nil
+		}
+		b.try(trial, 1)
+	}
+	if ran != 1 {
+		t.Errorf("%d guests ran, not the one", ran)
+	}
+	for _, f := range b.report.Figures {
+		if want := b.o.match.MatchString(f.ID); want != (len(f.Samples) == 1 && f.Samples[0] == 3) || want == (f.Missing != "") {
+			t.Errorf("%s: samples %v, missing %q", f.ID, f.Samples, f.Missing)
+		}
 	}
 }
 
