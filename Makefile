@@ -171,14 +171,21 @@ test-nested: setup ## the nested test host and the guests' userland themselves
 	$(GO) test -tags nestedtest ./cmd/nested/... ./bootimage/initramfs/...
 
 FUZZTIME ?= 10s
-fuzz: ## run every fuzz target for FUZZTIME (10s)
-	@set -e; $(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
+FUZZ     ?= .
+LONG     ?= 1h
+FUZZLOGS  = bin/reliability/fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s), or those whose package and name match FUZZ
+	@set -e; rm -rf $(FUZZLOGS); mkdir -p $(FUZZLOGS); \
+	$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | grep -E -e '$(FUZZ)' | \
 	while read -r pkg target; do \
-		echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+		log=$(FUZZLOGS)/$$(echo $$pkg.$$target | tr / -).log; echo "$$pkg $$target"; \
+		$(GO) test -v -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg >$$log 2>&1 || { cat $$log; exit 1; }; \
+		grep '^fuzz: elapsed' $$log | tail -n 1; \
 	done
 
-fuzz-long: ## the same for an hour each
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=1h
+fuzz-long: ## the same for LONG (1h) each, and their rows of docs/reliability.md
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=$(LONG)
+	@$(GO) run ./cmd/reliability -dir docs $(FUZZLOGS)/*.log
 
 # Each device over each transport by itself. What fails here is not run again.
 hostile: setup initramfs ## hostile guests on each device for HOSTILETIME (2m), on a real KVM

@@ -52,6 +52,7 @@ func (all figures) save(path string) error {
 // read adds the figures of a log. A test that failed, or a log without an end, is an error.
 func (all figures) read(log io.Reader) error {
 	ended := false
+	var fuzzed fuzzLog
 	s := bufio.NewScanner(log)
 	s.Buffer(nil, 16<<20)
 	for s.Scan() {
@@ -63,6 +64,8 @@ func (all figures) read(log io.Reader) error {
 			ended = true
 		case strings.HasPrefix(line, "=== ATTR "):
 			all.add(line)
+		default:
+			fuzzed.read(line, all)
 		}
 	}
 	if err := s.Err(); err != nil {

@@ -45,6 +45,29 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestFuzz holds what is told of fuzz targets: the last of what go test has said, once it has ended well.
+func TestFuzz(t *testing.T) {
+	const begun = `=== RUN   FuzzSession
+fuzz: elapsed: 0s, gathering baseline coverage: 41/41 completed, now fuzzing with 2 workers
+fuzz: elapsed: 3s, execs: 139240 (46410/sec), new interesting: 4 (total: 45)
+fuzz: elapsed: 1m6s, execs: 280590 (47115/sec), new interesting: 10 (total: 51)
+`
+	all := figures{}
+	if err := all.read(strings.NewReader(begun + "--- PASS: FuzzSession (66.05s)\n=== NAME  \nPASS\nok  \tgovmm/agent\t66.064s\n")); err != nil {
+		t.Fatal(err)
+	}
+	time, executions := all["fuzz target agent.FuzzSession: time"], all["fuzz target agent.FuzzSession: executions"]
+	if len(all) != 2 || time.Value != "1m6s" || executions.Value != "280590" {
+		t.Errorf("%v", all)
+	}
+	for _, end := range []string{"", "--- FAIL: FuzzSession (66.05s)\nFAIL\n"} {
+		all := figures{}
+		if err := all.read(strings.NewReader(begun + end)); len(all) > 0 || end != "" && err == nil {
+			t.Errorf("%q: %v, %v", end, all, err)
+		}
+	}
+}
+
 // TestFailures holds that a page is made of tests that have passed only.
 func TestFailures(t *testing.T) {
 	for name, text := range map[string]string{
