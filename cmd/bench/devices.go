@@ -24,7 +24,7 @@ func (b *bench) devices(part string) error {
 		return err
 	}
 	defer lab.close()
-	list := map[string]func() []trial{"disk": lab.disks, "network": lab.networks, "idle": lab.idles, "free": lab.frees}[part]()
+	list := map[string]func() []trial{"disk": lab.disks, "tap": lab.taps, "user": lab.users, "idle": lab.idles, "free": lab.frees}[part]()
 	for round := range b.report.Runs + 1 {
 		for _, t := range list {
 			b.try(t, round)

@@ -1,6 +1,6 @@
 // Command bench measures what govmm costs beside QEMU and beside C, and writes a page about it:
 //
-//	bench [-out DIR] [-runs N] [-only boot,start,exits,memory,devices] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE -initrd FILE
+//	bench [-out DIR] [-runs N] [-only boot,start,exits,memory,disk,tap,user,idle,free] -kernels DIR -govmm FILE -kvmtest FILE -exits FILE -initrd FILE
 //	bench -match REGEXP ...
 //	bench -render benchmarks.json [-keep older.json]
 //
@@ -47,7 +47,7 @@ type options struct {
 }
 
 // parts are what can be measured, in the page's order.
-var parts = []string{"boot", "start", "exits", "memory", "disk", "network", "idle", "free"}
+var parts = []string{"boot", "start", "exits", "memory", "disk", "tap", "user", "idle", "free"}
 
 // parseOptions reads the command line. What is said of it goes to help.
 func parseOptions(args []string, help io.Writer) (*options, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,32 +9,31 @@ import (
 	"strconv"
 )
 
-func (l *lab) networks() []trial {
+// taps measures a card on a tap, users one on the network without privilege.
+func (l *lab) taps() []trial {
+	return l.networks("tap", tapGuest, tapHost, l.tap, devices{tap: tapName})
+}
+
+func (l *lab) users() []trial {
+	return l.networks("user", userGuest, userHost, "", devices{user: true})
+}
+
+// networks measures one kind of network, missing says why there is none. The addresses are the guest's with its prefix and the host's.
+func (l *lab) networks(name, guest, host, missing string, d devices) []trial {
 	subjects := []subject{
 		{"ping", "a ping and its answer", l.report.Host.kind()},
 		{"send", "TCP from the guest", kindThroughput},
 		{"receive", "TCP to the guest", kindThroughput},
 	}
 	var list []trial
-	for _, n := range []struct {
-		name, guest, host, missing string
-		devices
-	}{
-		{"tap", tapGuest, tapHost, l.tap, devices{tap: tapName}},
-		{"user", userGuest, userHost, "", devices{user: true}},
-	} {
-		for _, c := range cells {
-			if c.diskOnly {
-				continue
-			}
-			k := l.kernel(c.kernel)
-			missing := n.missing
-			if k.missing != "" {
-				missing = k.missing
-			}
-			list = append(list, l.trials(n.name+"/"+cellName(c.kernel, c.cpus), cellTitle(c.kernel, c.cpus), missing,
-				l.guestOf(k, c.cpus, "net "+n.guest+" "+n.host), n.devices, subjects, networkOnce)...)
+	for _, c := range cells {
+		if c.diskOnly {
+			continue
 		}
+		k := l.kernel(c.kernel)
+		why := cmp.Or(k.missing, missing)
+		list = append(list, l.trials(name+"/"+cellName(c.kernel, c.cpus), cellTitle(c.kernel, c.cpus), why,
+			l.guestOf(k, c.cpus, "net "+guest+" "+host), d, subjects, networkOnce)...)
 	}
 	return list
 }

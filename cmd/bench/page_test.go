@@ -94,7 +94,7 @@ func TestMatch(t *testing.T) {
 		b.kernels = append(b.kernels, &kernel{name: name})
 	}
 	l, ran := &lab{bench: b}, 0
-	for _, trial := range l.networks() {
+	for _, trial := range l.taps() {
 		trial.measure = func([]string, []string) (map[string]float64, error) {
 			ran++
 			return map[string]float64{"ping": 1, "send": 2, "receive": 3}, nil
@@ -120,7 +120,7 @@ func TestGoalsHaveFigures(t *testing.T) {
 		b.kernels = append(b.kernels, k)
 	}
 	l := &lab{bench: b}
-	for _, list := range [][]trial{l.disks(), l.networks(), l.idles(), l.frees()} {
+	for _, list := range [][]trial{l.disks(), l.taps(), l.users(), l.idles(), l.frees()} {
 		if len(list) == 0 {
 			t.Error("no trials")
 		}

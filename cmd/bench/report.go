@@ -65,11 +65,8 @@ func partOf(id string) string {
 	if part != "devices" {
 		return part
 	}
-	kind, _, _ := strings.Cut(rest, "/")
-	if kind == "tap" || kind == "user" {
-		return "network"
-	}
-	return kind
+	part, _, _ = strings.Cut(rest, "/")
+	return part
 }
 
 // has says whether the report has a part, measured or kept.

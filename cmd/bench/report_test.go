@@ -10,7 +10,7 @@ func TestKeep(t *testing.T) {
 	made := func(version string, parts ...string) *report {
 		r := &report{Govmm: version, Runs: 5, Parts: parts}
 		for _, p := range parts {
-			if name, ok := map[string]string{"disk": "devices/disk", "network": "devices/tap"}[p]; ok {
+			if name, ok := map[string]string{"disk": "devices/disk", "tap": "devices/tap"}[p]; ok {
 				p = name
 			}
 			r.Figures = append(r.Figures, &figure{ID: p + "/" + version})
@@ -23,7 +23,7 @@ func TestKeep(t *testing.T) {
 		}
 		return list
 	}
-	first, second, third := made("1", "boot", "exits", "memory"), made("2", "exits", "disk", "network"), made("3", "disk", "network")
+	first, second, third := made("1", "boot", "exits", "memory"), made("2", "exits", "disk", "tap"), made("3", "disk", "tap")
 	second.keep(first)
 	third.keep(second)
 	if got, want := fmt.Sprint(ids(third), third.Kept), "[devices/disk/3 devices/tap/3 exits/2 boot/1 memory/1] [{2 5 [exits]} {1 5 [boot memory]}]"; got != want {
