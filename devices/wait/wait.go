@@ -16,26 +16,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepBelow is how long a wait may have lasted for the next one to keep its P. The runtime lets 10 ms pass.
-const keepBelow = 5 * time.Millisecond
+// keepBelow is how soon a waiter must be woken again for its P to have been worth keeping. The runtime lets 10 ms pass.
+const keepBelow = 8 * time.Millisecond
 
-// keepAfter is how many such waits in a row there are before. A disk that is looked at once when the guest boots has fewer.
-const keepAfter = 16
+// A waiter keeps its P when keepAfter more waits were short than forget times as many were not, up to twice as many. A disk that is looked at once
+// when the guest boots has fewer. To keep a P in vain costs a signal, to have it taken costs the next one who waits two wake-ups of other threads: so a
+// waiter goes on as long as a third of its waits, or less, are long.
+const (
+	keepAfter = 16
+	forget    = 2
+)
+
+// began is what times are counted from. The clock is read once for time.Since, twice for time.Now, and each is a system call where the
+// host's clocksource is none that programs can read (vdso(7)), as in most virtual machines that run virtual machines.
+var began = time.Now()
 
 // A Waiter is one place where a goroutine waits again and again. The zero value is ready; one goroutine at a time may use it.
 //
-// It keeps its P only while waits are short, so that devices which are there but not used cost neither a P nor a thread to use it.
-type Waiter struct{ short int } // waits in a row that were short, up to keepAfter
+// It keeps its P only while it is woken often, so that devices which are there but not used cost neither a P nor a thread to use it.
+type Waiter struct {
+	short int           // waits that ended soon after the one before, less forget for each other, 0 to 2*keepAfter
+	woken time.Duration // when the last one ended
+}
 
 // Poll blocks until one of fds is ready, as poll(2) without a time limit does, and sets Revents. It does not allocate.
 func (w *Waiter) Poll(fds []unix.PollFd) error {
-	start := time.Now()
-	err := poll(fds, w.short == keepAfter)
-	if time.Since(start) < keepBelow {
-		w.short = min(w.short+1, keepAfter)
+	err := poll(fds, w.short >= keepAfter)
+	now := time.Since(began)
+	if now-w.woken < keepBelow {
+		w.short = min(w.short+1, 2*keepAfter)
 	} else {
-		w.short = 0
+		w.short = max(w.short-forget, 0)
 	}
+	w.woken = now
 	return err
 }
 

@@ -20,6 +20,9 @@ const (
 	slowInMemory = 20 * time.Millisecond
 )
 
+// began is what tries are timed from: time.Since reads the clock once, time.Now twice (package wait).
+var began = time.Now()
+
 // A nowait is what was found out about trying in one direction. Whether RWF_NOWAIT works is up to the file system:
 // ext4 has it for reads, XFS and Btrfs for both; files in memory are not asked, for which there is writeInMemory. Where it is missing, a try is a call without it, which
 // as a rule is as quick, for it reads or fills the page cache. After one that was not, as when the host makes writers wait for the
@@ -64,13 +67,13 @@ func (f *File) try(d direction, w *nowait, segments [][]byte, off int64) (int, e
 	if w.distrust.Load() > 0 && w.distrust.Add(-1) >= 0 {
 		return 0, ErrWouldWait
 	}
-	start := time.Now()
+	start := time.Since(began)
 	n, err := f.attempt(d, segments, off)
 	slow := slowTry + time.Duration(n)*slowByte
 	if f.memory {
 		slow = slowInMemory
 	}
-	if time.Since(start) > slow {
+	if time.Since(began)-start > slow {
 		w.distrust.Store(distrustFor)
 	}
 	return n, err
