@@ -75,3 +75,14 @@ type Pair interface {
 	// Wait returns when Receive may have something to give; it may return without a reason. It ends with ctx.Err().
 	Wait(ctx context.Context) error
 }
+
+// An Answerer is a Pair with a network in this process, which has its answer to some frames before Send returns. To wake another
+// goroutine for that would take longer than the answer, so the one that sends receives it too: Receive may be called by it between
+// Hold and Release, while the other is in Wait.
+type Answerer interface {
+	Pair
+	// Hold has frames that come from now on not end Wait.
+	Hold()
+	// Release ends Wait if there is a frame, or if more is set. Without a frame, Wait goes on.
+	Release(more bool)
+}

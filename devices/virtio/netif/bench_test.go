@@ -30,7 +30,7 @@ func BenchmarkReceive(b *testing.B) {
 	next := uint16(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := r.gather(b.Context(), r.need); err != nil {
+		if err := r.gather(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		if err := r.receive(b.Context()); err != nil {

@@ -181,10 +181,13 @@ type guest struct {
 	transport *virtiommio.Transport
 }
 
-// newGuest starts a driver that negotiates those of features that the device has, with rings of size descriptors.
+// newGuest starts a driver that negotiates those of features that the device has, with rings of size descriptors. The wire is the backend if cfg
+// has none.
 func newGuest(t *testing.T, w *wire, cfg Config, features uint64, size uint16) *guest {
 	t.Helper()
-	cfg.Backend = w
+	if cfg.Backend == nil {
+		cfg.Backend = w
+	}
 	mem, irq := virtiotest.NewMemory(0x10000, 4<<20), virtiotest.NewIRQ()
 	g := &guest{t: t, device: newDevice(t, cfg), wire: w}
 	var err error

@@ -37,12 +37,16 @@ type receiver struct {
 	checksum bool          // VIRTIO_NET_F_GUEST_CSUM
 	need     int           // the length of the largest frame with its header
 
+	// mu is held by who receives: the receiver's own goroutine, but while it waits for a frame, or the transmitter (answer).
+	mu sync.Mutex
+
 	held    held
 	written []uint32 // for PushSilently
 	untold  int      // bytes in frames that the driver has not been told of
 	frames  int      // their number
 	waited  bool     // the next frame is the first after a wait
-	streams bool     // a large frame has come, and the thread gives way
+	streams bool     // a large frame has come
+	yields  bool     // and the thread gives way
 	spare   [][]byte // one segment for a frame that has no room yet; made when first needed
 }
 
@@ -66,19 +70,25 @@ func newReceiver(d *Device, index int, p Pair, s *virtio.Session, offloads Offlo
 	return r
 }
 
-// run receives until ctx ends. It then gives back what it holds.
+// run receives until ctx ends. It then gives back what it holds, and keeps mu, for nobody may receive any more.
 func (r *receiver) run(ctx context.Context) error {
+	r.mu.Lock()
 	defer r.held.unpop(r.queue)
 	defer r.tell()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.gather(ctx, r.need); err != nil {
+		if err := r.gather(ctx); err != nil {
 			return err
 		}
 		if err := r.receive(ctx); err != nil {
 			return err
+		}
+		if r.streams && !r.yields {
+			// Until then, the guest only asks and answers, and the thread is one that is quick.
+			r.yields = true
+			giveWay()
 		}
 	}
 }
@@ -87,7 +97,9 @@ func (r *receiver) run(ctx context.Context) error {
 func (r *receiver) noFrame(ctx context.Context, err error) error {
 	r.tell()
 	if errors.Is(err, ErrNoFrame) {
+		r.mu.Unlock()
 		err = r.pair.Wait(ctx)
+		r.mu.Lock()
 		r.waited = true
 		r.awaitTurn()
 	}
@@ -107,19 +119,28 @@ func (r *receiver) awaitTurn() {
 	defer r.turn.Unlock()
 }
 
-// gather holds buffers until they have room for n bytes, or there are no more. It waits for the first
+// gather holds buffers until they have room for the largest frame, or there are no more. It waits for the first
 // one only.
-func (r *receiver) gather(ctx context.Context, n int) error {
-	for !r.enough(n) {
+func (r *receiver) gather(ctx context.Context) error {
+	if err := r.fill(); err != nil || len(r.held.chains) > 0 {
+		return err
+	}
+	r.tell()
+	c, err := r.queue.Next(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.hold(c); err != nil {
+		return err
+	}
+	return r.fill()
+}
+
+// fill does the same without waiting.
+func (r *receiver) fill() error {
+	for !r.enough() {
 		c, err := r.queue.Pop()
-		if c == nil && err == nil {
-			if len(r.held.chains) > 0 {
-				return nil
-			}
-			r.tell()
-			c, err = r.queue.Next(ctx)
-		}
-		if err != nil {
+		if c == nil || err != nil {
 			return err
 		}
 		if err := r.hold(c); err != nil {
@@ -129,13 +150,13 @@ func (r *receiver) gather(ctx context.Context, n int) error {
 	return nil
 }
 
-// enough reports whether the buffers have room for n bytes, or cannot become more: a frame may need several only
+// enough reports whether the buffers have room for the largest frame, or cannot become more: a frame may need several only
 // if the driver knows how to merge them.
-func (r *receiver) enough(n int) bool {
+func (r *receiver) enough() bool {
 	if !r.merge {
 		return len(r.held.chains) > 0
 	}
-	return r.held.room >= n || r.held.full()
+	return r.held.room >= r.need || r.held.full()
 }
 
 var errNoHeader = errors.New("receive buffer without room for a header (5.1.6.3.1)")
@@ -152,7 +173,7 @@ func (r *receiver) hold(c *virtio.Chain) error {
 
 // receive takes one frame from the backend and gives it to the driver, or waits if there is none.
 func (r *receiver) receive(ctx context.Context) error {
-	if !r.enough(r.need) {
+	if !r.enough() {
 		return r.receiveSpare(ctx)
 	}
 	begun := r.now()
@@ -230,11 +251,7 @@ func (r *receiver) deliver(n int, begun time.Duration) {
 		r.tell()
 	}
 	r.waited = false
-	if n >= large && !r.streams {
-		// Until then, the guest only asks and answers, and the thread is one that is quick.
-		r.streams = true
-		giveWay()
-	}
+	r.streams = r.streams || n >= large
 }
 
 // tell interrupts the driver for the frames that it has not been told of, if it wants that. What comes alone, as a question or an

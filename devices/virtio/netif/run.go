@@ -92,6 +92,8 @@ func (r *run) start(ctx context.Context) error {
 		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)], turn)
 		t.tracer = r.session.Tracer
 		v := newReceiver(d, i, p, r.session, set.offloads, turn)
+		t.answerer, _ = p.(Answerer)
+		t.receiver = v
 		r.serve(ctx, t.run)
 		r.serve(ctx, v.run)
 	}

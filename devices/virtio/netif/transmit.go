@@ -28,6 +28,10 @@ type transmitter struct {
 	turn   *sync.Mutex     // is held during a burst of large frames
 	done   []*virtio.Chain // sent, not pushed
 	none   [batch]uint32   // the lengths of what the device wrote to them
+
+	// A network that answers at once, nil if it is none, and who receives from it.
+	answerer Answerer
+	receiver *receiver
 }
 
 func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue, turn *sync.Mutex) *transmitter {
@@ -50,9 +54,12 @@ func (t *transmitter) run(ctx context.Context) error {
 // burst sends c and those behind it, up to batch in all, and pushes them together. If it is a stream's and has others behind it already, the
 // receiver waits for the end. What is sent alone, as a question is, gets its answer at once, and acknowledgements do not delay what they are for.
 func (t *transmitter) burst(c *virtio.Chain) error {
-	if c.ReadableLen() >= large && t.queue.More() {
+	switch more := t.queue.More(); {
+	case c.ReadableLen() >= large && more:
 		t.turn.Lock()
 		defer t.turn.Unlock()
+	case !more && t.answerer != nil:
+		return t.ask(c)
 	}
 	var err error
 	for c != nil {
@@ -64,6 +71,15 @@ func (t *transmitter) burst(c *virtio.Chain) error {
 	}
 	t.queue.PushAll(t.done, t.none[:len(t.done)])
 	t.done = t.done[:0]
+	return err
+}
+
+// ask sends c alone. The driver hears of the answer before it hears that c was sent, for it is the answer that somebody waits for.
+func (t *transmitter) ask(c *virtio.Chain) error {
+	t.answerer.Hold()
+	t.send(c.Readable())
+	err := t.receiver.answer(t.answerer)
+	t.queue.Push(c, 0)
 	return err
 }
 

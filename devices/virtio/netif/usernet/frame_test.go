@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
@@ -141,6 +143,59 @@ func TestWait(t *testing.T) {
 	p.Send([][]byte{dhcpFrame()})
 	if err := <-done; err != nil {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestHold holds that a frame on hold does not end Wait before Release, nor after it when somebody has taken it, and that Release can end it by itself.
+func TestHold(t *testing.T) {
+	b := newBackend(t, Config{})
+	p := b.Pair(0).(netif.Answerer)
+	done := make(chan error, 1)
+	wait := func() {
+		go func() { done <- p.Wait(t.Context()) }()
+		for { // until it sleeps, or will
+			b.queue.mu.Lock()
+			waiting := b.queue.waiting
+			b.queue.mu.Unlock()
+			if waiting {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	sleeps := func(when string) {
+		t.Helper()
+		select {
+		case <-done:
+			t.Errorf("%s: Wait has ended", when)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	wait()
+	p.Hold()
+	p.Send([][]byte{dhcpFrame()})
+	sleeps("on hold")
+	if _, err := p.Receive([][]byte{make([]byte, netif.HeaderSize+netif.MaxFrame)}); err != nil {
+		t.Fatal(err)
+	}
+	p.Release(false)
+	sleeps("released without a frame")
+	p.Hold()
+	p.Release(true)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.Hold()
+	p.Release(true) // while nobody waits
+	if err := p.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wait()
+	p.Hold()
+	p.Send([][]byte{dhcpFrame()})
+	p.Release(false)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

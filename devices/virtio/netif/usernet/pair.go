@@ -236,12 +236,12 @@ func (p *pair) putPrefix(prefix []byte, packet *stack.PacketBuffer) bool {
 }
 
 // Wait implements netif.Pair.
-func (p *pair) Wait(ctx context.Context) error {
-	if p.cut.packet != nil {
-		return ctx.Err()
-	}
-	return p.b.queue.wait(ctx)
-}
+func (p *pair) Wait(ctx context.Context) error { return p.b.queue.wait(ctx) }
+
+// Hold and Release implement netif.Answerer: pings of our own addresses, ARP and DHCP are answered before Send returns.
+
+func (p *pair) Hold()             { p.b.queue.hold() }
+func (p *pair) Release(more bool) { p.b.queue.release(more) }
 
 // A scatter writes to segments one after the other. The caller sees to their room.
 type scatter struct {

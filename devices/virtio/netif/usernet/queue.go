@@ -38,6 +38,8 @@ type queue struct {
 	head, n int
 	loose   int
 	waiting bool // the taker sleeps, or will
+	held    bool // it is not to be woken
+	poked   bool // its next wait ends at once
 	closed  bool
 
 	// wake is an event of the kernel's, for the taker is a thread that waits for it (package wait).
@@ -64,13 +66,42 @@ func (q *queue) put(e entry) bool {
 	q.ring[(q.head+q.n)%queueFrames] = e
 	q.n++
 	q.loose += e.loose
-	waiting := q.waiting
-	q.waiting = false
+	wake := q.toWake()
 	q.mu.Unlock()
-	if waiting {
-		_ = q.wake.Signal() // fails when it is closed, and then nobody waits
+	if wake {
+		q.signal()
 	}
 	return true
+}
+
+// toWake reports whether the taker has to be woken now, which is then the caller's to do. q.mu is locked.
+func (q *queue) toWake() bool {
+	wake := q.waiting && !q.held
+	q.waiting = q.waiting && q.held
+	return wake
+}
+
+func (q *queue) signal() {
+	_ = q.wake.Signal() // fails when it is closed, and then nobody waits
+}
+
+// hold keeps entries from waking the taker until release.
+func (q *queue) hold() {
+	q.mu.Lock()
+	q.held = true
+	q.mu.Unlock()
+}
+
+// release wakes the taker if there is an entry, or if it has something else to do.
+func (q *queue) release(more bool) {
+	q.mu.Lock()
+	q.held = false
+	q.poked = q.poked || more
+	wake := (q.n > 0 || q.poked) && q.toWake()
+	q.mu.Unlock()
+	if wake {
+		q.signal()
+	}
 }
 
 // take removes the first entry.
@@ -91,7 +122,8 @@ func (q *queue) take() (entry, bool) {
 // wait returns when there may be an entry, or with ctx.
 func (q *queue) wait(ctx context.Context) error {
 	q.mu.Lock()
-	if q.n > 0 {
+	if q.n > 0 && !q.held || q.poked {
+		q.poked = false
 		q.mu.Unlock()
 		return ctx.Err()
 	}
