@@ -137,6 +137,26 @@ func TestKeepsWhenShort(t *testing.T) {
 	}
 }
 
+// TestLongWaits holds that a long wait now and then does not end a row of short ones, and that none makes a waiter owe any.
+func TestLongWaits(t *testing.T) {
+	r, fd := pipe(t)
+	fds := []unix.PollFd{{Fd: int32(r), Events: unix.POLLIN}}
+	unix.Write(fd, []byte{1})
+	for _, test := range []struct{ before, after int }{{2 * keepAfter, 2*keepAfter - forget}, {1, 0}} {
+		w := Waiter{short: test.before, woken: time.Since(began) - 2*keepBelow}
+		if err := w.Poll(fds); err != nil || w.short != test.after {
+			t.Errorf("after a long wait %d waits are short, want %d of %d; %v", w.short, test.after, test.before, err)
+		}
+		if w.woken <= 0 {
+			t.Error("the end of the wait is not noted")
+		}
+	}
+	w := Waiter{short: 2 * keepAfter, woken: time.Since(began)}
+	if w.Poll(fds); w.short != 2*keepAfter && time.Since(began)-w.woken < keepBelow/2 {
+		t.Errorf("%d waits are short, more than the most of %d, or fewer", w.short, 2*keepAfter)
+	}
+}
+
 func TestBadDescriptor(t *testing.T) {
 	fds := make([]unix.PollFd, 1)
 	fds[0].Fd = 1 << 20

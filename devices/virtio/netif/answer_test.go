@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"govmm/devices/virtio/virtiotest"
@@ -135,7 +136,15 @@ func TestAnswerLeavesRest(t *testing.T) {
 		if err := a.ask(t, 1, 1); err != nil {
 			t.Fatal(err)
 		}
-		a.expect(t, 0, "hold", "send", "release, more")
+		a.expect(t, 0, "hold", "send", "release")
+	})
+	t.Run("few buffers", func(t *testing.T) {
+		a := newAsker(t)
+		a.rx.supply(1)
+		if err := a.ask(t, 1, 3); err != nil {
+			t.Fatal(err)
+		}
+		a.expect(t, 1, "hold", "send", "receive", "release, more")
 	})
 	t.Run("several questions", func(t *testing.T) {
 		a := newAsker(t)
@@ -180,35 +189,54 @@ func TestAnswerIntoBrokenQueue(t *testing.T) {
 	a.expect(t, 0, "hold", "send", "release")
 }
 
-// An answeringWire is a wire whose ports are Answerers.
-type answeringWire struct{ *wire }
+// An answeringWire is a wire with one port, which is an Answerer.
+type answeringWire struct {
+	*wire
+	port *answeringPort
+}
 
-type answeringPort struct{ *port }
+func newAnsweringWire() answeringWire {
+	w := newWire(Info{Send: everything.Send, Receive: everything.Receive, MTU: 1500, Pairs: 1})
+	w.echo = true
+	return answeringWire{w, &answeringPort{port: w.ports[0]}}
+}
 
-func (w answeringWire) Pair(i int) Pair { return answeringPort{w.ports[i]} }
-func (answeringPort) Hold()             {}
-func (p answeringPort) Release(more bool) {
+func (w answeringWire) Pair(int) Pair { return w.port }
+
+type answeringPort struct {
+	*port
+	held     atomic.Bool
+	answered atomic.Int64 // frames that were received on hold
+}
+
+func (p *answeringPort) Hold() { p.held.Store(true) }
+
+func (p *answeringPort) Release(more bool) {
+	p.held.Store(false)
 	if more {
 		p.wake()
 	}
 }
 
+func (p *answeringPort) Receive(buffer [][]byte) (int, error) {
+	n, err := p.port.Receive(buffer)
+	if err == nil && p.held.Load() {
+		p.answered.Add(1)
+	}
+	return n, err
+}
+
 // TestAnswersUnderLoad has frames come from outside while others are answered at once, and loses none.
 func TestAnswersUnderLoad(t *testing.T) {
-	const rounds = 1000
-	w := newWire(everything)
-	w.echo = true
-	g := newGuest(t, w, Config{Backend: answeringWire{w}}, featureMergeable, 64)
-	go func() {
-		for range rounds {
-			w.ports[0].give(frame(1, 70))
-		}
-	}()
+	const rounds, size = 1000, 1600
+	w := newAnsweringWire()
+	g := newGuest(t, w.wire, Config{Backend: w}, featureMergeable, 64)
 	buffers := map[uint32]buffer{}
 	count := map[int]int{} // by length
 	for range rounds {
-		maps.Copy(buffers, g.supply(0, 200, 200, 200))
-		g.send(0, frame(2, 60), 200)
+		maps.Copy(buffers, g.supply(0, size, size, size))
+		go w.port.give(frame(1, 70))
+		g.send(0, frame(2, 60), size)
 		for range 2 {
 			f, _ := g.receive(0, buffers)
 			count[len(f)]++
@@ -216,5 +244,8 @@ func TestAnswersUnderLoad(t *testing.T) {
 	}
 	if count[HeaderSize+60] != rounds || count[HeaderSize+70] != rounds {
 		t.Errorf("frames by length: %v, want %d of each", count, rounds)
+	}
+	if n := w.port.answered.Load(); n < rounds/10 {
+		t.Errorf("%d frames of %d were answered by who asked", n, rounds)
 	}
 }

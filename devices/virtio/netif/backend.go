@@ -77,8 +77,8 @@ type Pair interface {
 }
 
 // An Answerer is a Pair with a network in this process, which has its answer to some frames before Send returns. To wake another
-// goroutine for that would take longer than the answer, so the one that sends receives it too: Receive may be called by it between
-// Hold and Release, while the other is in Wait.
+// goroutine for that would take longer than the answer, so the one that sends receives it too: between Hold and Release it may call Receive,
+// also while the other is in Wait. There is one Receive at a time.
 type Answerer interface {
 	Pair
 	// Hold has frames that come from now on not end Wait.

@@ -282,22 +282,32 @@ func sameFrame(a, b []byte) bool {
 }
 
 func TestConformance(t *testing.T) {
-	for name, pairs := range map[string]int{"one pair": 1, "three pairs": 3} {
+	echo := func() Backend {
+		w := newWire(everything)
+		w.echo = true
+		return w
+	}
+	for name, test := range map[string]struct {
+		pairs   int
+		backend func() Backend
+	}{
+		"one pair":    {1, echo},
+		"three pairs": {3, echo},
+		"answerer":    {1, func() Backend { return newAnsweringWire() }},
+	} {
 		t.Run(name, func(t *testing.T) {
 			request := func(mem *virtiotest.Memory, queue int) []virtiotest.Buf {
 				switch {
 				case queue == 1:
 					return []virtiotest.Buf{{Addr: mem.Alloc(12, 8), Len: 12}, {Addr: mem.Alloc(60, 8), Len: 60}}
-				case queue == 2 && pairs == 1:
+				case queue == 2 && test.pairs == 1:
 					return []virtiotest.Buf{{Addr: mem.Alloc(3, 8), Len: 3}, {Addr: mem.Alloc(1, 8), Len: 1, Write: true}}
 				}
 				// A receive queue has nothing to give, and what the others do depends on what was negotiated.
 				return nil
 			}
 			virtiotest.TestDevice(t, func(t testing.TB) virtio.Device {
-				w := newWire(everything)
-				w.echo = true
-				return newDevice(t, Config{Backend: w, Pairs: pairs})
+				return newDevice(t, Config{Backend: test.backend(), Pairs: test.pairs})
 			}, virtiotest.Options{Request: request})
 		})
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/netip"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +198,57 @@ func TestHold(t *testing.T) {
 	p.Release(false)
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHoldUnderLoad has frames put by one goroutine, and taken by two others: one that waits for them, and one that sends and takes what it may. All
+// of them arrive.
+func TestHoldUnderLoad(t *testing.T) {
+	const rounds = 5000
+	b := newBackend(t, Config{})
+	p := b.Pair(0).(netif.Answerer)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var mu sync.Mutex // as the device has one around Receive
+	var taken atomic.Int64
+	take := func() bool {
+		_, err := p.Receive([][]byte{make([]byte, netif.HeaderSize+netif.MaxFrame)})
+		if err == nil && taken.Add(1) == 2*rounds {
+			cancel()
+		}
+		return err == nil
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for range rounds {
+			for !b.queue.put(entry{frame: make([]byte, 60), loose: 60}) {
+				runtime.Gosched()
+			}
+		}
+	})
+	all.Go(func() {
+		for range rounds {
+			p.Hold()
+			b.queue.put(entry{frame: make([]byte, 60), loose: 60})
+			if mu.TryLock() {
+				took := take()
+				mu.Unlock()
+				p.Release(took)
+			} else {
+				p.Release(false)
+			}
+		}
+	})
+	for ctx.Err() == nil {
+		mu.Lock()
+		for take() {
+		}
+		mu.Unlock()
+		p.Wait(ctx)
+	}
+	all.Wait()
+	if n := taken.Load(); n != 2*rounds {
+		t.Errorf("%d frames of %d arrived", n, 2*rounds)
 	}
 }
 

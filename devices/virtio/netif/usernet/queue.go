@@ -28,7 +28,7 @@ func (e *entry) release() {
 	*e = entry{}
 }
 
-// A queue holds the frames for the guest, in order. One goroutine takes, any put.
+// A queue holds the frames for the guest, in order. Any goroutine puts; one at a time takes, also while another waits.
 //
 // TCP's segments are not counted by their bytes: they lie in the send buffers of their connections, which are
 // bounded and whose memory they share, so that a guest which does not take frames stops the senders.
@@ -39,7 +39,7 @@ type queue struct {
 	loose   int
 	waiting bool // the taker sleeps, or will
 	held    bool // it is not to be woken
-	poked   bool // its next wait ends at once
+	poked   bool // its next wait is to end at once
 	closed  bool
 
 	// wake is an event of the kernel's, for the taker is a thread that waits for it (package wait).
@@ -98,6 +98,7 @@ func (q *queue) release(more bool) {
 	q.held = false
 	q.poked = q.poked || more
 	wake := (q.n > 0 || q.poked) && q.toWake()
+	q.poked = q.poked && !wake
 	q.mu.Unlock()
 	if wake {
 		q.signal()
