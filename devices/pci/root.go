@@ -193,6 +193,8 @@ const (
 	offData  = 4 // CONFIG_DATA
 	offReset = 1
 	enable   = 1 << 31 // in CONFIG_ADDRESS
+
+	reservedAddress = 0x7f00_0003
 )
 
 func (c *configPorts) Read(off uint64, p []byte) {
@@ -219,7 +221,7 @@ func (c *configPorts) Write(off uint64, p []byte) {
 			f.Write(reg, p)
 		}
 	case off == 0 && len(p) == 4:
-		c.root.address.Store(binary.LittleEndian.Uint32(p) &^ 0x7f00_0003) // reserved bits
+		c.root.address.Store(binary.LittleEndian.Uint32(p) &^ reservedAddress)
 	case off == offReset && len(p) == 1 && c.reset != nil:
 		c.reset.Write(0, p)
 	}

@@ -53,6 +53,38 @@ func (f *Function) RestoreState(state devices.State) error {
 	return nil
 }
 
+// rootState is the host bridge's: what it has of its own, and its function. The others are saved by their transports.
+type rootState struct {
+	Address uint32        `json:"address"` // CONFIG_ADDRESS
+	Bridge  devices.State `json:"bridge"`
+}
+
+// SaveState implements devices.Snapshotter, of the bus itself and of its host bridge, for software may stop between the access that selects a
+// register and the one that it selects it for.
+func (r *Root) SaveState() (devices.State, error) {
+	bridge, err := r.slots[0].SaveState()
+	if err != nil {
+		return devices.State{}, err
+	}
+	return devices.EncodeState(stateVersion, rootState{r.address.Load(), bridge})
+}
+
+// RestoreState implements devices.Snapshotter.
+func (r *Root) RestoreState(state devices.State) error {
+	var s rootState
+	if err := devices.DecodeState(state, stateVersion, &s); err != nil {
+		return err
+	}
+	if s.Address&reservedAddress != 0 {
+		return fmt.Errorf("%w: CONFIG_ADDRESS cannot be %#x", devices.ErrState, s.Address)
+	}
+	if err := r.slots[0].RestoreState(s.Bridge); err != nil {
+		return err
+	}
+	r.address.Store(s.Address)
+	return nil
+}
+
 // check finds what no function like f can have: other bits than the writable ones may not differ.
 func (f *Function) check(s *functionState) error {
 	if len(s.Space) != configSize {

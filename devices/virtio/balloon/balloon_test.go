@@ -371,3 +371,40 @@ func TestMemoryCannotDiscard(t *testing.T) {
 	d.AddStatus(virtio.StatusDriverOK)
 	d.AwaitNeedsReset()
 }
+
+// FuzzReport reports memory in pieces of any sizes and places, and holds that just what the device may write is given back.
+func FuzzReport(f *testing.F) {
+	f.Add([]byte{1, 0, 0, 1, 0})
+	f.Add([]byte{0, 0xff, 0xff, 1, 0, 1, 0, 0, 0, 0, 1, 7, 0, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, input []byte) {
+		const piece = 5 // writable or not, offset, length
+		if len(input) < piece || len(input) > 32*piece {
+			return
+		}
+		log := new(discards)
+		x := newFixture(t, Config{Memory: log})
+		var readable, writable []virtiotest.Buf
+		want := 0
+		for ; len(input) >= piece; input = input[piece:] {
+			b := virtiotest.Buf{
+				Addr: fixtureBase + fixtureSize/2 + uint64(binary.LittleEndian.Uint16(input[1:])), Len: uint32(binary.LittleEndian.Uint16(input[3:])),
+				Write: input[0]&1 != 0,
+			}
+			if b.Write {
+				writable = append(writable, b)
+				want += int(b.Len)
+			} else {
+				readable = append(readable, b)
+			}
+		}
+		c := x.pop(append(readable, writable...)...)
+		x.device.reported(c)
+		sum := 0
+		for _, n := range log.sizes {
+			sum += n
+		}
+		if sum != want {
+			t.Errorf("%d bytes were given back, of %d", sum, want)
+		}
+	})
+}

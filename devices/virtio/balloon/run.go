@@ -80,12 +80,15 @@ func (d *Device) report(ctx context.Context, q *virtio.Queue) error {
 		if err != nil {
 			return err
 		}
-		// Only the part that the device may write: a driver that makes pages readable cannot mean them to
-		// change. Nothing was written, so the length is 0, as Linux expects.
-		for _, window := range c.Writable() {
-			d.giveBack(window)
-		}
-		q.Push(c, 0)
+		d.reported(c)
+		q.Push(c, 0) // nothing was written, as Linux expects
+	}
+}
+
+// reported gives back what a chain names: only the part that the device may write, for a driver that makes pages readable cannot mean them to change.
+func (d *Device) reported(c *virtio.Chain) {
+	for _, window := range c.Writable() {
+		d.giveBack(window)
 	}
 }
 

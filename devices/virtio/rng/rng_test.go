@@ -127,3 +127,33 @@ func TestFillDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// FuzzFill asks for random bytes in pieces of any sizes, and holds that the device fills as many as it says, in order and nothing else.
+func FuzzFill(f *testing.F) {
+	f.Add([]byte{64, 0})
+	f.Add([]byte{0, 0, 1, 0, 0xff, 0xff, 0, 0x80, 3, 0})
+	f.Fuzz(func(t *testing.T, sizes []byte) {
+		if len(sizes) > 64 {
+			return
+		}
+		d := New(Config{read: func(p []byte) (int, error) {
+			n := (len(p) + 1) / 2 // in parts, as after a signal
+			for i := range n {
+				p[i] = 1
+			}
+			return n, nil
+		}})
+		var segments [][]byte
+		total := 0
+		for ; len(sizes) >= 2; sizes = sizes[2:] {
+			n := int(sizes[0]) | int(sizes[1])<<8
+			segments = append(segments, make([]byte, n))
+			total += n
+		}
+		n := int(d.fill(segments))
+		all := bytes.Join(segments, nil)
+		if n != min(total, mostBytes) || bytes.Count(all, []byte{1}) != n || bytes.Contains(all[:n], []byte{0}) {
+			t.Errorf("%d bytes filled of %d, it says %d", bytes.Count(all, []byte{1}), total, n)
+		}
+	})
+}
