@@ -120,7 +120,7 @@ func TestDevices(t *testing.T) {
 }
 
 func sendLarge(a, b *guest, at uint64, n int) []byte {
-	a.send(segments(n), at)
+	a.send(segments4(n), at)
 	return b.receive(isTCP)
 }
 
@@ -147,7 +147,7 @@ func BenchmarkPair(b *testing.B) {
 	buffer := [][]byte{make([]byte, netif.HeaderSize+netif.MaxFrame)}
 	for name, n := range map[string]int{"1500": 1446, "60000": 60000} {
 		b.Run(name, func(b *testing.B) {
-			frame := segments(n)
+			frame := segments4(n)
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {

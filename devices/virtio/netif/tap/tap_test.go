@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,91 +216,133 @@ func TestWaitEndsWithContext(t *testing.T) {
 	}
 }
 
-// segments is a TCP segment over IPv4 with n bytes of data, which the header asks to be cut into segments of 1000.
-func segments(n int) [][]byte {
+// segments4 is a TCP segment over IPv4 with n bytes of data, which the header asks to be cut into segments of 1000.
+func segments4(n int) [][]byte {
 	ip := make([]byte, 20)
-	ip[0], ip[8], ip[9] = 0x45, 64, 6
+	ip[0], ip[8], ip[9] = 0x45, 64, tcp
 	binary.BigEndian.PutUint16(ip[2:], uint16(40+n))
 	copy(ip[12:], []byte{10, 0, 0, 1, 10, 0, 0, 2})
-	sum := uint32(0)
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
-	}
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
-	tcp := make([]byte, 20+n)
-	tcp[12], tcp[13] = 5<<4, 0x10
-	// The checksum of the pseudo-header, which the one that fills it in begins with.
-	pseudo := uint32(0)
-	for i := 12; i < 20; i += 2 {
-		pseudo += uint32(binary.BigEndian.Uint16(ip[i:]))
-	}
-	pseudo += 6 + uint32(20+n)
-	binary.BigEndian.PutUint16(tcp[16:], uint16(pseudo+pseudo>>16))
-	h := make([]byte, netif.HeaderSize)
-	le := binary.LittleEndian
-	h[0], h[1] = 1, 1 // VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4
-	le.PutUint16(h[2:], 54)
-	le.PutUint16(h[4:], 1000)
-	le.PutUint16(h[6:], 34)
-	le.PutUint16(h[8:], 16)
-	ethernet := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}
-	return [][]byte{h, ethernet, ip, tcp}
+	binary.BigEndian.PutUint16(ip[10:], ^sum(0, ip))
+	const gsoTCPv4 = 1
+	return segments(0x0800, ip, ip[12:20], gsoTCPv4, n)
 }
 
-// isTCP reports whether a frame has a TCP segment over IPv4.
-func isTCP(f []byte) bool { return binary.BigEndian.Uint16(f[12:]) == 0x0800 && f[23] == 6 }
+// segments6 is the same over IPv6.
+func segments6(n int) [][]byte {
+	ip := make([]byte, 40)
+	ip[0], ip[6], ip[7] = 0x60, tcp, 64
+	binary.BigEndian.PutUint16(ip[4:], uint16(20+n))
+	ip[8], ip[23], ip[24], ip[39] = 0xfd, 1, 0xfd, 2
+	const gsoTCPv6 = 4
+	return segments(0x86dd, ip, ip[8:40], gsoTCPv6, n)
+}
+
+const tcp = 6 // the protocol's number
+
+// segments is a TCP segment behind a header of IP, whose addresses are given again.
+func segments(ethertype uint16, ip, addresses []byte, gso byte, n int) [][]byte {
+	segment := make([]byte, 20+n)
+	segment[12], segment[13] = 5<<4, 0x10
+	// The checksum of the pseudo-header, which the one that fills it in begins with.
+	binary.BigEndian.PutUint16(segment[16:], sum(tcp+uint32(20+n), addresses))
+	h := make([]byte, netif.HeaderSize)
+	le := binary.LittleEndian
+	h[0], h[1] = 1, gso // VIRTIO_NET_HDR_F_NEEDS_CSUM
+	le.PutUint16(h[2:], uint16(14+len(ip)+20))
+	le.PutUint16(h[4:], 1000)
+	le.PutUint16(h[6:], uint16(14+len(ip)))
+	le.PutUint16(h[8:], 16)
+	ethernet := binary.BigEndian.AppendUint16([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}, ethertype)
+	return [][]byte{h, ethernet, ip, segment}
+}
+
+// sum adds to s what a checksum of the Internet adds (RFC 1071).
+func sum(s uint32, p []byte) uint16 {
+	for i := 0; i < len(p); i += 2 {
+		s += uint32(binary.BigEndian.Uint16(p[i:]))
+	}
+	return uint16(s + s>>16)
+}
+
+// isTCP reports whether a frame has a TCP segment over IPv4 or IPv6.
+func isTCP(f []byte) bool {
+	switch binary.BigEndian.Uint16(f[12:]) {
+	case 0x0800:
+		return f[23] == tcp
+	case 0x86dd:
+		return f[20] == tcp
+	}
+	return false
+}
 
 // TestOffloads has two taps on a bridge. The second gets the first's large segment whole if it takes such segments, and otherwise cut and
 // with checksums.
 func TestOffloads(t *testing.T) {
 	a, b := create(t, Config{}), create(t, Config{})
 	nettest.Bridge(t, "bridge0", a.Name(), b.Name())
-	for _, test := range []struct {
-		take  netif.Offloads
-		sizes []int
-		flags byte
+	for _, ip := range []struct {
+		name     string
+		segments func(n int) [][]byte
+		headers  int
+		whole    netif.Offloads
 	}{
-		{netif.Checksum | netif.TSO4 | netif.TSO6, []int{54 + 5000}, 1},
-		{netif.Checksum, []int{1054, 1054, 1054, 1054, 1054}, 1},
-		{0, []int{1054, 1054, 1054, 1054, 1054}, 0},
+		{"IPv4", segments4, 54, netif.TSO4},
+		{"IPv6", segments6, 74, netif.TSO6},
 	} {
-		if err := b.Start(test.take); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.Pair(0).Send(segments(5000)); err != nil {
-			t.Fatal(err)
-		}
-		buffer := make([]byte, netif.HeaderSize+netif.MaxFrame)
-		var sizes []int
-		for len(sizes) < len(test.sizes) {
-			n, err := b.Pair(0).Receive([][]byte{buffer})
-			if errors.Is(err, netif.ErrNoFrame) {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				err = b.Pair(0).Wait(ctx)
-				cancel()
-				if err != nil {
-					t.Fatalf("offloads %#x: frames of %v, then %v", test.take, sizes, err)
+		t.Run(ip.name, func(t *testing.T) {
+			cut := slices.Repeat([]int{ip.headers + 1000}, 5)
+			for _, test := range []struct {
+				take  netif.Offloads
+				sizes []int
+				flags byte
+			}{
+				{netif.Checksum | netif.TSO4 | netif.TSO6, []int{ip.headers + 5000}, 1},
+				{netif.Checksum | ip.whole, []int{ip.headers + 5000}, 1},
+				{netif.Checksum | (netif.TSO4|netif.TSO6)&^ip.whole, cut, 1},
+				{netif.Checksum, cut, 1},
+				{0, cut, 0},
+			} {
+				if err := b.Start(test.take); err != nil {
+					t.Fatal(err)
 				}
-				continue
+				if err := a.Pair(0).Send(ip.segments(5000)); err != nil {
+					t.Fatal(err)
+				}
+				if got := receiveTCP(t, b.Pair(0), len(test.sizes), test.flags); !slices.Equal(got, test.sizes) {
+					t.Errorf("offloads %#x: frames of %v, want %v", test.take, got, test.sizes)
+				}
 			}
+		})
+	}
+}
+
+// receiveTCP takes n frames of TCP, and returns their sizes.
+func receiveTCP(t *testing.T, p netif.Pair, n int, flags byte) (sizes []int) {
+	t.Helper()
+	buffer := make([]byte, netif.HeaderSize+netif.MaxFrame)
+	for len(sizes) < n {
+		n, err := p.Receive([][]byte{buffer})
+		if errors.Is(err, netif.ErrNoFrame) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			err = p.Wait(ctx)
+			cancel()
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("frames of %v, then %v", sizes, err)
 			}
-			if !isTCP(buffer[netif.HeaderSize:n]) {
-				continue // the host's own
-			}
-			sizes = append(sizes, n-netif.HeaderSize)
-			if buffer[0]&1 != test.flags {
-				t.Errorf("offloads %#x: flags %d", test.take, buffer[0])
-			}
+			continue
 		}
-		for i, n := range test.sizes {
-			if sizes[i] != n {
-				t.Errorf("offloads %#x: frames of %v", test.take, sizes)
-				break
-			}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !isTCP(buffer[netif.HeaderSize:n]) {
+			continue // the host's own
+		}
+		sizes = append(sizes, n-netif.HeaderSize)
+		if buffer[0]&1 != flags {
+			t.Errorf("flags %d", buffer[0])
 		}
 	}
+	return sizes
 }
 
 func TestPairs(t *testing.T) {
