@@ -341,6 +341,56 @@ func TestReceiveDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// An inPlace is a Pair that knows where the guest's memory is.
+type inPlace struct {
+	sink
+	t    *testing.T
+	want []byte // of the guest
+}
+
+func (p *inPlace) check(what string, segments [][]byte) {
+	p.t.Helper()
+	if len(segments) == 0 || &segments[0][0] != &p.want[0] {
+		p.t.Errorf("%s: the segments are not the guest's memory", what)
+	}
+}
+
+func (p *inPlace) Send(frame [][]byte) error {
+	p.check("Send", frame)
+	return p.sink.Send(frame)
+}
+
+func (p *inPlace) Receive(buffer [][]byte) (int, error) {
+	p.check("Receive", buffer)
+	return p.sink.Receive(buffer)
+}
+
+// TestFramesAreNotCopied holds that the backend gets the driver's own memory: on a tap the host's kernel makes the one copy that there is.
+func TestFramesAreNotCopied(t *testing.T) {
+	b, p := newBench(t, 64), &inPlace{t: t, sink: sink{frame: frame(0, 1000)}}
+	p.want = b.mem.Bytes(b.mem.Base()+1<<19, 1)
+	d := newDevice(t, Config{Backend: newWire(everything)})
+	b.publish(1, false)
+	b.ring.Publish(0)
+	c, err := b.queue.Pop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newTransmitter(d, 0, p, b.queue, new(sync.Mutex)).burst(c); err != nil || p.sent != 1 {
+		t.Errorf("%d frames, %v", p.sent, err)
+	}
+	b = newBench(t, 64)
+	p.want = b.mem.Bytes(b.mem.Base()+1<<19, 1)
+	b.supply(2)
+	r := b.receiver(d, p)
+	if err := r.gather(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.receive(t.Context()); err != nil || len(r.written) != 1 {
+		t.Errorf("%d buffers, %v", len(r.written), err)
+	}
+}
+
 // FuzzTransmit sends frames whose bytes and segments are the input's: three bytes say how long a frame is and how it is
 // split.
 func FuzzTransmit(f *testing.F) {
