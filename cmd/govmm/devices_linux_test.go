@@ -36,6 +36,14 @@ func drivers(t *testing.T, kernel string, flags ...string) {
 	if got := s.run("cat /sys/block/vda/serial"); got != "first" {
 		t.Errorf("the disk's serial number is %q", got)
 	}
+	if len(flags) == 0 {
+		// Each queue has an interrupt of its own, and the disk one for each vCPU.
+		for _, name := range []string{"virtio0-req.0", "virtio0-req.1", "virtio1-input.0", "virtio1-output.0", "virtio2-input", "virtio3-inflate", "virtio3-reporting_vq"} {
+			if got := s.run("cat /proc/interrupts"); !strings.Contains(got, name) {
+				t.Errorf("no interrupt %s in:\n%s", name, got)
+			}
+		}
+	}
 	s.run("dd if=/dev/hwrng of=/tmp/random bs=64 count=1")
 	lease(s)
 	sum := writeFile(s, "/dev/vda")
@@ -90,6 +98,43 @@ func TestFreedMemory(t *testing.T) {
 		}
 	}
 	t.Errorf("only %d MiB of %d came back", (used-left)>>20, size>>20)
+}
+
+// TestTinyBalloon has a guest do without memory that the balloon takes, get some of it back when it has nothing else left, and the host get back what is freed.
+func TestTinyBalloon(t *testing.T) {
+	const target = 256 << 20
+	s := startSession(t, "-a", "quiet", "-m", "768M", "--balloon=256M", guesttest.Kernel(t, "tiny"), guesttest.Initramfs(t))
+	const total = 768 << 20
+	for deadline := time.Now().Add(patience); memFree(s) > total-target; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the guest has %d MiB free with a balloon of %d MiB", memFree(s)>>20, target>>20)
+		}
+	}
+	s.run("mkdir -p /big")
+	s.run("mount -t tmpfs -o size=700m tmpfs /big")
+	// More than there is without the balloon's memory.
+	s.run(fmt.Sprintf("dd if=/dev/zero of=/big/file bs=1M count=%d", (total-target)>>20))
+	used := resident(t, s.cmd.Process.Pid)
+	s.run("rm /big/file")
+	var left int
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Second) {
+		if left = resident(t, s.cmd.Process.Pid); used-left >= (total-target)*9/10 {
+			s.powerOff()
+			return
+		}
+	}
+	t.Errorf("only %d MiB of %d came back", (used-left)>>20, (total-target)>>20)
+}
+
+// memFree is the memory that the guest has free, in bytes.
+func memFree(s *session) int {
+	s.t.Helper()
+	_, after, _ := strings.Cut(s.run("cat /proc/meminfo"), "MemFree:")
+	n, err := strconv.Atoi(strings.Fields(after + " -")[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n << 10
 }
 
 // resident is the anonymous memory of a process in bytes.

@@ -67,11 +67,13 @@ func TestUserNetwork(t *testing.T) {
 	}
 }
 
-// TestTinyNetwork does the same with govmm's own kernel, over either transport.
+// TestTinyNetwork does the same with govmm's own kernel, over either transport, and by a tap.
 func TestTinyNetwork(t *testing.T) {
+	kernel := guesttest.Kernel(t, "tiny")
 	for _, transport := range []string{"pci", "mmio"} {
-		t.Run(transport, func(t *testing.T) { userNetwork(t, guesttest.Kernel(t, "tiny"), "--transport", transport) })
+		t.Run(transport, func(t *testing.T) { userNetwork(t, kernel, "--transport", transport) })
 	}
+	t.Run("tap", func(t *testing.T) { routedTap(t, kernel) })
 }
 
 func userNetwork(t *testing.T, kernel string, flags ...string) {
@@ -143,7 +145,7 @@ func TestPortInUse(t *testing.T) {
 	checkOneLine(t, r.stderr, fmt.Sprintf("%s is in use", l.Addr()))
 }
 
-// TestBridge has two guests on one bridge, which reach the host and each other. One is on a tap that is made for it, one on a tap
+// TestBridge has two guests on one bridge, which reach the host and each other. One is on a tap that is made for it, one, with another kernel, on a tap
 // that is there.
 func TestBridge(t *testing.T) {
 	tool(t, "ip", "link", "add", "br7", "type", "bridge")
@@ -155,9 +157,8 @@ func TestBridge(t *testing.T) {
 	tool(t, "ip", "link", "set", "tap7", "master", "br7", "up")
 	port, sum := serveFile(t, "10.77.0.1")
 
-	kernel := guesttest.Kernel(t, usualKernel)
-	a := startSession(t, "-a", "quiet", "-m", "1G", "-c", "2", "-n", "tap,bridge=br7", kernel, guesttest.Initramfs(t))
-	b := startSession(t, "-a", "quiet", "-m", "1G", "-n", "tap=tap7", kernel, guesttest.Initramfs(t))
+	a := startSession(t, "-a", "quiet", "-m", "1G", "-c", "2", "-n", "tap,bridge=br7", guesttest.Kernel(t, usualKernel), guesttest.Initramfs(t))
+	b := startSession(t, "-a", "quiet", "-m", "1G", "-n", "tap=tap7", guesttest.Kernel(t, "6.1-cloud"), guesttest.Initramfs(t))
 	for i, s := range []*session{a, b} {
 		s.run(fmt.Sprintf("ip addr add 10.77.0.%d/24 dev eth0", 2+i))
 		s.run("ip link set eth0 up")
@@ -171,12 +172,15 @@ func TestBridge(t *testing.T) {
 }
 
 // TestRoutedTap has a guest on a tap that is made for it and masqueraded, and holds that nothing of it stays.
-func TestRoutedTap(t *testing.T) {
+func TestRoutedTap(t *testing.T) { routedTap(t, guesttest.Kernel(t, usualKernel)) }
+
+func routedTap(t *testing.T, kernel string) {
+	t.Helper()
 	port, sum := serveFile(t, "0.0.0.0")
 	tool(t, "ip", "link", "add", "far7", "type", "bridge") // an address of the host behind no interface of the guest's
 	t.Cleanup(func() { tool(t, "ip", "link", "del", "far7") })
 	tool(t, "ip", "addr", "add", "10.78.0.1/24", "dev", "far7")
-	s := startSession(t, "-a", "quiet", "-m", "1G", "-n", "tap", guesttest.Kernel(t, usualKernel), guesttest.Initramfs(t))
+	s := startSession(t, "-a", "quiet", "-m", "1G", "-n", "tap", kernel, guesttest.Initramfs(t))
 	_, address, _ := strings.Cut(s.stderr.String(), "the guest's address is ")
 	address, _, _ = strings.Cut(address, "/")
 	s.run("dhclient -ipv6=false eth0")
