@@ -199,6 +199,7 @@ lint: ## formatting, vet with every build tag, and the modules' sums
 	$(GO) vet ./...
 	@for t in kvmtest linuxtest lessonstest nestedtest; do $(GO) vet -tags $$t ./... || exit 1; done
 	$(GO) mod verify
+	cd bootimage/initramfs/uroot && $(GO) mod verify
 
 # The second build has another directory and an empty cache; what it prints is the same as the first.
 reproducible: build ## build twice and compare

@@ -319,7 +319,7 @@ func TestState(t *testing.T) {
 	for _, path := range statuses {
 		matchAll(t, path, `NoNewPrivs:\s1\n`, `Seccomp:\s2\n`, `CapPrm:\s0+\n`, `CapEff:\s0+\n`, `CapInh:\s0+\n`, `CapAmb:\s0+\n`)
 	}
-	matchAll(t, dir+"/limits", `Max core file size\s+0\s+0\s`, `Max open files\s+100\s+100\s`, `Max locked memory\s+0\s+0\s`)
+	matchAll(t, dir+"/limits", `Max core file size\s+0\s+0\s`, `Max open files\s+100\s+100\s`, `Max locked memory\s+0\s+0\s`, `Max msgqueue size\s+0\s+0\s`)
 	if root, err := os.Readlink(dir + "/root"); os.Geteuid() == 0 && !strings.HasSuffix(root, "/fdinfo") {
 		t.Errorf("the root directory is %s, %v", root, err)
 	}

@@ -103,7 +103,7 @@ func policy(nets []backend) sandbox.Policy {
 		switch n.(type) {
 		case *usernet.Backend:
 			p.Sockets, p.Files = sandbox.NewSockets, 0
-			p.Readable = resolverFiles()
+			p.Readable = resolverFiles(resolvconf.Path, os.Geteuid() == 0)
 		case *guardedTap:
 			p.Sockets = max(p.Sockets, sandbox.OpenSockets) // that of its DHCP server
 		}
@@ -111,15 +111,15 @@ func policy(nets []backend) sandbox.Policy {
 	return p
 }
 
-// resolverFiles is where the name servers of the host are read from. A file that is replaced is another, so its directory must be readable for changes
-// to be seen; where that is /etc and the user is root, it has secrets, and the name servers stay those of the start.
-func resolverFiles() []string {
-	path, err := filepath.EvalSymlinks(resolvconf.Path)
+// resolverFiles is where the name servers of the host are read from, given the name of their file. A file that is replaced is another, so its directory
+// must be readable for changes to be seen; where that is /etc and the user is root, it has secrets, and the name servers stay those of the start.
+func resolverFiles(name string, root bool) []string {
+	path, err := filepath.EvalSymlinks(name)
 	if err != nil {
-		return []string{resolvconf.Path} // it may be looked for
+		return []string{name} // it may be looked for
 	}
 	dir := filepath.Dir(path)
-	if dir == filepath.Dir(resolvconf.Path) && os.Geteuid() == 0 {
+	if dir == filepath.Dir(name) && root {
 		return []string{path}
 	}
 	return []string{dir}

@@ -1,11 +1,38 @@
 package main
 
 import (
+	"os"
+	"slices"
 	"testing"
 
 	"govmm/devices/virtio/netif/usernet"
 	"govmm/sandbox"
 )
+
+// TestResolverFiles holds what may be read for the name servers: never root's whole /etc.
+func TestResolverFiles(t *testing.T) {
+	etc, run := t.TempDir(), t.TempDir()
+	for _, path := range []string{etc + "/plain", run + "/resolv.conf"} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(run+"/resolv.conf", etc+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name       string
+		root, user string
+	}{
+		{etc + "/plain", etc + "/plain", etc},
+		{etc + "/link", run, run},
+		{etc + "/none", etc + "/none", etc + "/none"},
+	} {
+		if root, user := resolverFiles(test.name, true), resolverFiles(test.name, false); !slices.Equal(root, []string{test.root}) || !slices.Equal(user, []string{test.user}) {
+			t.Errorf("%s: root may read %v, others %v", test.name, root, user)
+		}
+	}
+}
 
 // TestPolicy holds that only networks are left more than nothing.
 func TestPolicy(t *testing.T) {
