@@ -12,6 +12,7 @@ type goal struct {
 	beside  []string // IDs of what it is divided by, of several by that which is the hardest to reach; none for a limit of its own
 	limit   limit
 	share   bool // one of 1, without unit
+	count   bool // a number of events
 	percent bool // show a ratio as what it is more than the other
 }
 
@@ -82,7 +83,9 @@ func deviceGoals() []goal {
 	for _, c := range cells {
 		if !c.diskOnly {
 			list = append(list, goal{what: "processor time of an idle guest, " + cellTitle(c.kernel, c.cpus),
-				figure: "devices/idle/" + cellName(c.kernel, c.cpus) + "/cpu/govmm", limit: atMost(0.01), share: true})
+				figure: "devices/idle/" + cellName(c.kernel, c.cpus) + "/cpu/govmm", limit: atMost(0.01), share: true},
+				goal{what: "wake-ups of the monitor beside the vCPUs', in 10 s of an idle guest, " + cellTitle(c.kernel, c.cpus),
+					figure: "devices/idle/" + cellName(c.kernel, c.cpus) + "/other/govmm", limit: atMost(0), count: true})
 		}
 	}
 	return append(list, goal{what: "memory that the guest frees, back within 10 s", figure: "devices/free/" + cellName(tiny, 1) + "/returned/govmm", limit: atLeast(0.9), share: true})
@@ -115,6 +118,8 @@ func (g goal) show(v float64) string {
 		return fmt.Sprintf("%+.2f %%", (v-1)*100)
 	case len(g.beside) > 0:
 		return fmt.Sprintf("%.3f", v)
+	case g.count:
+		return fmt.Sprintf("%.0f", v)
 	case g.share:
 		return fmt.Sprintf("%.2f %%", v*100)
 	}
