@@ -4,6 +4,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -13,11 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"govmm/devices/virtio"
 	"govmm/devices/virtio/balloon"
 	"govmm/devices/virtio/blk"
 	"govmm/devices/virtio/console"
 	"govmm/devices/virtio/netif"
+	"govmm/devices/virtio/netif/tap"
+	"govmm/devices/virtio/netif/tap/nettest"
 	"govmm/devices/virtio/netif/usernet"
 	"govmm/devices/virtio/rng"
 )
@@ -37,6 +42,7 @@ var targets = []struct {
 	{"blk", openDisk},
 	{"read-only blk", openReadOnlyDisk},
 	{"net", openNetwork},
+	{"net on a tap", openTap},
 	{"rng", func(_ *testing.T, _ string, log *slog.Logger) target {
 		return target{device: rng.New(rng.Config{Rate: 64 << 20, Log: log})}
 	}},
@@ -103,6 +109,42 @@ func send(ctx context.Context, forwards []usernet.Forward) {
 			c.Close()
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// openTap gives a tap with nothing behind it but this host, which sends frames to the guest meanwhile. It takes CAP_NET_ADMIN, which the nested test host has.
+func openTap(t *testing.T, _ string, log *slog.Logger) target {
+	backend, err := tap.Create("hostile%d", tap.Config{Pairs: 2, Log: log})
+	if errors.Is(err, unix.EPERM) {
+		t.Skipf("%v; as root, or in the nested test host: make hostile", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	nettest.Up(t, backend.Name())
+	index := nettest.Index(t, backend.Name())
+	device, err := netif.New(netif.Config{Backend: backend, MAC: netif.MAC(hostileMAC), Pairs: 2, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meddle := func(ctx context.Context) { sendFrames(ctx, index) }
+	return target{device: device, meddle: meddle, close: backend.Close}
+}
+
+// sendFrames keeps frames of all lengths coming from an interface.
+func sendFrames(ctx context.Context, index int) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	p := make([]byte, 1514)
+	for i := range 6 {
+		p[i] = 0xff // to all
+	}
+	for n := 14; ctx.Err() == nil; n = 14 + n%1500 {
+		_ = unix.Sendto(fd, p[:n], unix.MSG_DONTWAIT, &unix.SockaddrLinklayer{Ifindex: index}) // the guest takes it or not
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 
