@@ -123,7 +123,7 @@ TINY_ENV = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bi
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
 	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,$(TINY_ENV),10m,1)
-	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinyBalloon TestTinySandboxCalls,$(TINY_ENV),10m)
+	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinyBalloon TestTinyWithoutRoot TestTinySandboxCalls,$(TINY_ENV),10m)
 
 bin/pattern: FORCE
 	$(GO) build -ldflags "-s -w" -o $@ ./machine/guesttest/pattern
