@@ -19,12 +19,12 @@ func (r *receiver) answer(pair Answerer) error {
 
 // answers reports whether the pair may have more of what it has given a part of.
 func (r *receiver) answers(pair Answerer) (more bool, err error) {
-	for n := range maxAnswer {
+	for taken := range maxAnswer {
 		if err := r.fill(); err != nil {
 			return false, err
 		}
 		if !r.enough() {
-			return n > 0, nil // the receiver knows what to do without buffers
+			return taken > 0, nil // the receiver knows what to do without buffers
 		}
 		begun := r.now()
 		n, err := pair.Receive(r.held.segments)
