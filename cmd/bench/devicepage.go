@@ -21,7 +21,7 @@ var deviceTables = []deviceTable{
 	{Name: "disk", About: "A disk of 256 MiB, a file in the host's memory, by fio with io_uring and O_DIRECT in the guest: 2,000 requests at depth 1, 8,000 at depth 32, " +
 		"256 of 1 MiB. QEMU's own threads do its I/O (aio=threads), in the page cache, as govmm does."},
 	{Name: "tap", About: "A tap without vhost: the median of 200 pings from the guest, and iperf3 with 128 MiB each way."},
-	{Name: "user", About: "The same by the monitor's own network, without privilege: in QEMU by libslirp, to a server on the host's loopback. libslirp takes packets " +
+	{Name: "user", About: "The same with 32 MiB by the monitor's own network, without privilege: in QEMU by libslirp, to a server on the host's loopback. libslirp takes packets " +
 		"of one segment only."},
 	{Name: "idle", About: "A guest that sleeps, with a disk, the monitor's own network and a balloon: context switches of threads in 10 s, 40 s after its start, and the time that they ran. A thread " +
 		"that waits in KVM_RUN is a virtual CPU's; what wakes that are the guest's own timers."},

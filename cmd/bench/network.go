@@ -11,15 +11,15 @@ import (
 
 // taps measures a card on a tap, users one on the network without privilege.
 func (l *lab) taps() []trial {
-	return l.networks("tap", tapGuest, tapHost, l.tap, devices{tap: tapName})
+	return l.networks("tap", tapGuest+" "+tapHost+" 128M", l.tap, devices{tap: tapName})
 }
 
 func (l *lab) users() []trial {
-	return l.networks("user", userGuest, userHost, "", devices{user: true})
+	return l.networks("user", userGuest+" "+userHost+" 32M", "", devices{user: true}) // QEMU takes long
 }
 
-// networks measures one kind of network, missing says why there is none. The addresses are the guest's with its prefix and the host's.
-func (l *lab) networks(name, guest, host, missing string, d devices) []trial {
+// networks measures one kind of network by guest/net with these arguments. missing says why there is none.
+func (l *lab) networks(name, arguments, missing string, d devices) []trial {
 	subjects := []subject{
 		{"ping", "a ping and its answer", l.report.Host.kind()},
 		{"send", "TCP from the guest", kindThroughput},
@@ -33,7 +33,7 @@ func (l *lab) networks(name, guest, host, missing string, d devices) []trial {
 		k := l.kernel(c.kernel)
 		why := cmp.Or(k.missing, missing)
 		list = append(list, l.trials(name+"/"+cellName(c.kernel, c.cpus), cellTitle(c.kernel, c.cpus), why,
-			l.guestOf(k, c.cpus, "net "+guest+" "+host), d, subjects, networkOnce)...)
+			l.guestOf(k, c.cpus, "net "+arguments), d, subjects, networkOnce)...)
 	}
 	return list
 }
