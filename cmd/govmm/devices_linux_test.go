@@ -38,9 +38,10 @@ func drivers(t *testing.T, kernel string, flags ...string) {
 	}
 	if len(flags) == 0 {
 		// Each queue has an interrupt of its own, and the disk one for each vCPU.
+		interrupts := s.run("cat /proc/interrupts")
 		for _, name := range []string{"virtio0-req.0", "virtio0-req.1", "virtio1-input.0", "virtio1-output.0", "virtio2-input", "virtio3-inflate", "virtio3-reporting_vq"} {
-			if got := s.run("cat /proc/interrupts"); !strings.Contains(got, name) {
-				t.Errorf("no interrupt %s in:\n%s", name, got)
+			if !strings.Contains(interrupts, name) {
+				t.Errorf("no interrupt %s in:\n%s", name, interrupts)
 			}
 		}
 	}
