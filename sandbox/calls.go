@@ -60,7 +60,7 @@ func runtimeCalls() []call {
 		{unix.SYS_NANOSLEEP, "the thread that watches the others, and spinning locks", nil},
 		{unix.SYS_EPOLL_PWAIT, "the poller", nil},
 		{unix.SYS_EPOLL_CTL, "the poller", nil},
-		{unix.SYS_CLOCK_GETTIME, "the time, where the vDSO cannot tell it", nil},
+		{unix.SYS_CLOCK_GETTIME, noVDSO, nil},
 		{unix.SYS_SCHED_YIELD, "spinning locks", nil},
 		{unix.SYS_RT_SIGRETURN, "the end of every signal handler", nil},
 		{unix.SYS_RT_SIGPROCMASK, "the start of a thread", nil},
@@ -89,6 +89,7 @@ const (
 	// sets it; what was begun before may go on.
 	settingProcs = "what the runtime has begun before to set GOMAXPROCS"
 	naming       = "names of mappings, on a host with CONFIG_ANON_VMA_NAME"
+	noVDSO       = "the time, where the vDSO cannot tell it"
 	goingOn      = "sleeps that go on after SIGSTOP and SIGCONT, if a thread slept"
 	dying        = "the end by a second signal, while the first one has not ended the program yet"
 )

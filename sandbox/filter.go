@@ -213,7 +213,7 @@ type Permission struct {
 func Permissions(p Policy) []Permission {
 	var list []Permission
 	for _, c := range program(p) {
-		list = append(list, Permission{CallName(uint64(c.nr)), c.why, slices.Contains([]string{settingProcs, naming, dying, goingOn}, c.why)})
+		list = append(list, Permission{CallName(uint64(c.nr)), c.why, slices.Contains([]string{settingProcs, naming, dying, goingOn, noVDSO}, c.why)})
 	}
 	return list
 }

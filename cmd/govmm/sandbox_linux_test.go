@@ -132,7 +132,7 @@ func TestTinySandboxCalls(t *testing.T) {
 	answers(s, fmt.Sprintf("127.0.0.1:%d", listen))
 	s.try("wget -O /tmp/none http://nothing.invalid/") // asks for the name
 	s.run("dd if=/dev/zero of=/dev/vdb bs=1M count=16")
-	s.run("mkdir -p /mnt && mount -t ext4 -o discard /dev/vda /mnt && dd if=/dev/zero of=/mnt/x bs=1M count=4 && sync && rm /mnt/x && umount /mnt")
+	s.run("mkdir -p /mnt && mount -t ext4 -o discard /dev/vda /mnt && dd if=/dev/zero of=/mnt/x bs=1M count=4 && sync && rm /mnt/x && sync && umount /mnt")
 	for _, sig := range []unix.Signal{unix.SIGSTOP, unix.SIGCONT} {
 		if err := s.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
