@@ -151,9 +151,10 @@ func TestLongWaits(t *testing.T) {
 			t.Error("the end of the wait is not noted")
 		}
 	}
-	w := Waiter{short: 2 * keepAfter, woken: time.Since(began)}
-	if w.Poll(fds); w.short != 2*keepAfter && time.Since(began)-w.woken < keepBelow/2 {
-		t.Errorf("%d waits are short, more than the most of %d, or fewer", w.short, 2*keepAfter)
+	before := time.Since(began)
+	w := Waiter{short: 2 * keepAfter, woken: before}
+	if err := w.Poll(fds); err != nil || w.woken-before < keepBelow && w.short != 2*keepAfter { // a busy host may take longer
+		t.Errorf("%d waits are short, the most is %d; %v", w.short, 2*keepAfter, err)
 	}
 }
 
