@@ -125,15 +125,20 @@ func (r *receiver) gather(ctx context.Context) error {
 	if err := r.fill(); err != nil || len(r.held.chains) > 0 {
 		return err
 	}
+	if err := r.holdNext(ctx); err != nil {
+		return err
+	}
+	return r.fill()
+}
+
+// holdNext waits for a buffer and holds it. The driver hears first of what came before.
+func (r *receiver) holdNext(ctx context.Context) error {
 	r.tell()
 	c, err := r.queue.Next(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.hold(c); err != nil {
-		return err
-	}
-	return r.fill()
+	return r.hold(c)
 }
 
 // fill does the same without waiting.
@@ -202,12 +207,7 @@ func (r *receiver) receiveSpare(ctx context.Context) error {
 		if r.held.full() || len(r.held.chains) == r.queue.Size() {
 			return nil
 		}
-		r.tell()
-		c, err := r.queue.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := r.hold(c); err != nil {
+		if err := r.holdNext(ctx); err != nil {
 			return err
 		}
 	}
