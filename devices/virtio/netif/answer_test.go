@@ -123,59 +123,42 @@ func TestAnswer(t *testing.T) {
 
 // TestAnswerLeavesRest holds what is left to the receiver.
 func TestAnswerLeavesRest(t *testing.T) {
-	t.Run("stream", func(t *testing.T) {
-		a := newAsker(t)
-		a.rx.supply(16)
-		if err := a.ask(t, 1, maxAnswer+1); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, maxAnswer, slices.Concat([]string{"hold", "send"}, slices.Repeat([]string{"receive"}, maxAnswer), []string{"release, more"})...)
-	})
-	t.Run("no buffers", func(t *testing.T) {
-		a := newAsker(t)
-		if err := a.ask(t, 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, 0, "hold", "send", "release")
-	})
-	t.Run("few buffers", func(t *testing.T) {
-		a := newAsker(t)
-		a.rx.supply(1)
-		if err := a.ask(t, 1, 3); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, 1, "hold", "send", "receive", "release, more")
-	})
-	t.Run("several questions", func(t *testing.T) {
-		a := newAsker(t)
-		a.rx.supply(16)
-		if err := a.ask(t, 2, 1); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, 0, "send", "send")
-	})
-	t.Run("receiver at work", func(t *testing.T) {
-		a := newAsker(t)
-		a.rx.supply(16)
-		a.receive.mu.Lock()
-		if err := a.ask(t, 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, 0, "hold", "send", "release")
-	})
-	t.Run("receiver at its end", func(t *testing.T) {
-		a := newAsker(t)
-		a.rx.supply(16)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := a.receive.run(ctx); !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		if err := a.ask(t, 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		a.expect(t, 0, "hold", "send", "release")
-	})
+	for _, test := range []struct {
+		name            string
+		before          func(*testing.T, *asker) // if there is something to do
+		buffers, frames uint16
+		answers         byte
+		received        int64
+		calls           []string
+	}{
+		{"stream", nil, 16, 1, maxAnswer + 1, maxAnswer, slices.Concat([]string{"hold", "send"}, slices.Repeat([]string{"receive"}, maxAnswer), []string{"release, more"})},
+		{"no buffers", nil, 0, 1, 1, 0, []string{"hold", "send", "release"}},
+		{"few buffers", nil, 1, 1, 3, 1, []string{"hold", "send", "receive", "release, more"}},
+		{"several questions", nil, 16, 2, 1, 0, []string{"send", "send"}},
+		{"receiver at work", func(_ *testing.T, a *asker) { a.receive.mu.Lock() }, 16, 1, 1, 0, []string{"hold", "send", "release"}},
+		{"receiver at its end", endReceiver, 16, 1, 1, 0, []string{"hold", "send", "release"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAsker(t)
+			a.rx.supply(test.buffers)
+			if test.before != nil {
+				test.before(t, a)
+			}
+			if err := a.ask(t, test.frames, test.answers); err != nil {
+				t.Fatal(err)
+			}
+			a.expect(t, test.received, test.calls...)
+		})
+	}
+}
+
+// endReceiver has the receiver run and end.
+func endReceiver(t *testing.T, a *asker) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.receive.run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 }
 
 // TestAnswerIntoBrokenQueue holds that a receive queue which makes no sense ends the run.

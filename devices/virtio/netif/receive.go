@@ -141,7 +141,7 @@ func (r *receiver) holdNext(ctx context.Context) error {
 	return r.hold(c)
 }
 
-// fill does the same without waiting.
+// fill is gather without waiting.
 func (r *receiver) fill() error {
 	for !r.enough() {
 		c, err := r.queue.Pop()

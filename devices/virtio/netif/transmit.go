@@ -54,11 +54,11 @@ func (t *transmitter) run(ctx context.Context) error {
 // burst sends c and those behind it, up to batch in all, and pushes them together. If it is a stream's and has others behind it already, the
 // receiver waits for the end. What is sent alone, as a question is, gets its answer at once, and acknowledgements do not delay what they are for.
 func (t *transmitter) burst(c *virtio.Chain) error {
-	switch more := t.queue.More(); {
-	case c.ReadableLen() >= large && more:
+	switch {
+	case c.ReadableLen() >= large && t.queue.More():
 		t.turn.Lock()
 		defer t.turn.Unlock()
-	case !more && t.answerer != nil:
+	case t.answerer != nil && !t.queue.More():
 		return t.ask(c)
 	}
 	var err error
