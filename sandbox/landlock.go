@@ -35,10 +35,7 @@ func landlockLayer() Layer {
 	version, err := landlockVersion()
 	switch {
 	case err == nil:
-		l.Have, l.Detail = true, fmt.Sprintf("version %d: no file can be opened", version)
-		if version >= networkSince {
-			l.Detail += ", no TCP without --net user"
-		}
+		l.Have, l.Detail = true, fmt.Sprintf("version %d: %s", version, forbids(version))
 	case errors.Is(err, unix.EOPNOTSUPP):
 		l.Detail, l.Remedy = "built into the kernel, but not turned on", "add landlock to lsm= on the host kernel's command line"
 	case errors.Is(err, unix.ENOSYS):
@@ -47,6 +44,17 @@ func landlockLayer() Layer {
 		l.Detail = err.Error()
 	}
 	return l
+}
+
+// forbids says what a version can forbid. What older ones cannot is not lost: seccomp has the same.
+func forbids(version int) string {
+	switch {
+	case version < networkSince:
+		return "no file can be opened; TCP and the abstract sockets of others are left to seccomp"
+	case version < scopeSince:
+		return "no file can be opened, no TCP without --net user; the abstract sockets of others are left to seccomp"
+	}
+	return "no file can be opened, no TCP without --net user, no abstract sockets of others"
 }
 
 // ruleset is what is forbidden where no rule allows it.

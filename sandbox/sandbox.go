@@ -74,6 +74,10 @@ var foreignThreads = Layer{
 // Layers looks at what the host and this program offer, and changes nothing.
 func Layers() []Layer {
 	layers := []Layer{seccompLayer(), landlockLayer()}
+	if have, err := capabilities(); err == nil {
+		layers = append(layers, privilegeLayers(have)...)
+	}
+	layers = append(layers, Layer{Name: "limits", Have: true, Detail: "no core files, no locked memory, no message queues, few descriptors"})
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno == syscall.ENOTSUP {
 		layers = append(layers, foreignThreads)
 	}
@@ -123,9 +127,9 @@ func Apply(p Policy) (missing []Layer, err error) {
 
 // restrictThreads puts on the layers that each thread has for itself.
 func restrictThreads(p Policy) (missing []Layer, err error) {
-	var have [2]unix.CapUserData
-	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &have[0]); err != nil {
-		return nil, fmt.Errorf("capabilities: %w", err)
+	have, err := capabilities()
+	if err != nil {
+		return nil, err
 	}
 	if err := forbidPrivileges(have); err != nil {
 		return nil, err
@@ -136,13 +140,14 @@ func restrictThreads(p Policy) (missing []Layer, err error) {
 	} else if err := restrictFiles(p); err != nil {
 		return nil, fmt.Errorf("landlock: %w", err)
 	}
-	return missing, dropPrivileges(have, len(p.Readable) == 0)
+	lost, err := dropPrivileges(have, len(p.Readable) == 0)
+	return append(missing, lost...), err
 }
 
 // forbidPrivileges sets no_new_privs, on which Landlock and seccomp insist. A process with CAP_SYS_ADMIN needs it for seccomp only,
 // and that hands it on from this thread to all others.
-func forbidPrivileges(have [2]unix.CapUserData) error {
-	if have[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0 && haveSeccomp() {
+func forbidPrivileges(have capabilitySet) error {
+	if have.effective(unix.CAP_SYS_ADMIN) && haveSeccomp() {
 		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	}
 	return onAllThreads("no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
@@ -200,38 +205,6 @@ func lower(resource int, to uint64) error {
 		return nil
 	}
 	return unix.Setrlimit(resource, &unix.Rlimit{Cur: min(now.Cur, to), Max: min(now.Max, to)})
-}
-
-// dropPrivileges takes the root directory and all capabilities away, where there are any.
-// The bounding set stays: only execve(2) would look at it, and there is none.
-func dropPrivileges(have [2]unix.CapUserData, noFiles bool) error {
-	if noFiles && have[0].Effective&(1<<unix.CAP_SYS_CHROOT) != 0 {
-		if err := changeRoot(); err != nil {
-			return err
-		}
-	}
-	if have[0].Permitted|have[1].Permitted == 0 {
-		return nil
-	}
-	return dropCapabilities()
-}
-
-// nowhere is a directory of every process's that has no files but small ones to read, and into which nothing can be put.
-const nowhere = "/proc/self/fdinfo"
-
-// changeRoot makes nowhere the root of all paths. Threads share it.
-func changeRoot() error {
-	err := unix.Chroot(nowhere)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) {
-		return nil // no /proc, or a container that forbids it; Landlock does the same
-	}
-	if err == nil {
-		err = unix.Chdir("/")
-	}
-	if err != nil {
-		return fmt.Errorf("chroot: %w", err)
-	}
-	return nil
 }
 
 // CallName gives the name of a system call of this architecture, empty if the number is not one.

@@ -108,12 +108,8 @@ func checkBadInputs(t *testing.T, dir string, inputs []badInput) {
 	t.Helper()
 	for _, tt := range inputs {
 		t.Run(tt.name, func(t *testing.T) {
-			c := command(t, append([]string{"boot"}, tt.args...)...)
+			c := arranged(t, tt.arrange, append([]string{"boot"}, tt.args...)...)
 			c.Dir = dir
-			c.Env = append(c.Env, envArrange+"="+string(tt.arrange))
-			if tt.arrange == noKVM || tt.arrange == falseKVM {
-				c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-			}
 			before := listing(t, dir)
 			r := finish(t, c)
 			if r.status != statusUsage || r.stdout != "" {

@@ -59,6 +59,9 @@ const (
 	falseKVM   arrangement = "false KVM"   // put another device in its place; same
 	oldKVM     arrangement = "old KVM"     // have KVM deny that it has KVM_CAP_IRQFD
 	noLandlock arrangement = "no Landlock" // have the kernel deny that it has Landlock
+	noSeccomp  arrangement = "no seccomp"  // same
+	noChroot   arrangement = "no chroot"   // forbid it, as some containers do
+	noProc     arrangement = "no /proc"    // hide it; the process has a mount namespace of its own
 )
 
 func arrange(a arrangement) error {
@@ -75,10 +78,28 @@ func arrange(a arrangement) error {
 		return denyCap(kvm.CapIRQFD)
 	case noLandlock:
 		return denyLandlock()
+	case noSeccomp:
+		return denySeccomp()
+	case noChroot:
+		return denyChroot()
+	case noProc:
+		return unix.Mount("none", "/proc", "tmpfs", 0, "")
 	case falseKVM:
 		return unix.Mount("/dev/null", "/dev/kvm", "", unix.MS_BIND, "")
 	}
 	return nil
+}
+
+// arranged is command for a process that makes an arrangement first.
+func arranged(t testing.TB, a arrangement, args ...string) *exec.Cmd {
+	t.Helper()
+	c := command(t, args...)
+	c.Env = append(c.Env, envArrange+"="+string(a))
+	switch a {
+	case noKVM, falseKVM, noProc:
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	}
+	return c
 }
 
 // runTime is far beyond what any guest of these tests needs: it is for those that hang.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,17 +29,38 @@ func denyCap(c kvm.Cap) error {
 
 // denyLandlock has the kernel answer as one without Landlock does.
 func denyLandlock() error {
+	return denyCall(unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
+}
+
+// denyChroot has it answer as in a container that forbids chroot.
+func denyChroot() error {
+	return denyCall(unix.SYS_CHROOT, unix.EPERM)
+}
+
+// denySeccomp has the kernel answer as one without filters does.
+func denySeccomp() error {
 	return filterCalls([]unix.SockFilter{
 		{Code: load, K: number},
-		{Code: equal, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 1},
-		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: equal, K: unix.SYS_PRCTL, Jf: 3},
+		{Code: load, K: option},
+		{Code: equal, K: unix.PR_SET_SECCOMP, Jf: 1},
+		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+	})
+}
+
+func denyCall(nr uint32, with syscall.Errno) error {
+	return filterCalls([]unix.SockFilter{
+		{Code: load, K: number},
+		{Code: equal, K: nr, Jf: 1},
+		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(with)},
 		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
 	})
 }
 
 const (
 	// Offsets in struct seccomp_data of the number and of the arguments' lower halves.
-	number, request, argument = 0, 24, 32
+	number, option, request, argument = 0, 16, 24, 32
 
 	load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 	equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K

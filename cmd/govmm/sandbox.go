@@ -39,10 +39,15 @@ func (mode sandboxMode) prepare() error {
 	if mode != sandboxStrict {
 		return nil
 	}
-	if missing := sandbox.Missing(); len(missing) > 0 {
-		return fmt.Errorf("--sandbox=strict: %s; %s", lacks(missing), missing[0].Remedy)
+	return mode.refuse(sandbox.Missing())
+}
+
+// refuse is the error of a sandbox that lacks something, if it may lack nothing.
+func (mode sandboxMode) refuse(missing []sandbox.Layer) error {
+	if mode != sandboxStrict || len(missing) == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("--sandbox=strict: %s; %s", lacks(missing), missing[0].Remedy)
 }
 
 // lacks says what is missing, in one line.
@@ -74,6 +79,9 @@ func (mode sandboxMode) enter(nets []backend, debugger bool) error {
 	missing, err := sandbox.Apply(p)
 	if err != nil {
 		return fmt.Errorf("sandbox: %w; --sandbox=off does without", err)
+	}
+	if err := mode.refuse(missing); err != nil {
+		return err
 	}
 	if len(missing) > 0 {
 		fmt.Fprintf(logOutput(), "govmm: the sandbox is weaker than it could be: %s; %s\n", lacks(missing), missing[0].Remedy)
@@ -128,21 +136,12 @@ func resolverFiles(name string, root bool) []string {
 // closeStrays closes descriptors that whoever started this program has left open for it, but for those that flags name. All that
 // Go opens is closed by execve(2), which is how they are told apart.
 func closeStrays(nets []string) error {
-	dir, err := os.Open("/proc/self/fd")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	open, err := openDescriptors()
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= unix.Stderr || named(nets, fd) {
+	for _, fd := range open {
+		if fd <= unix.Stderr || named(nets, fd) {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
@@ -151,6 +150,45 @@ func closeStrays(nets []string) error {
 	}
 	return nil
 }
+
+// openDescriptors gives all that are open, and where /proc does not tell, all that can be.
+func openDescriptors() ([]int, error) {
+	dir, err := os.Open("/proc/self/fd")
+	if errors.Is(err, os.ErrNotExist) {
+		return possibleDescriptors()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	fds := make([]int, 0, len(names))
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds, nil
+}
+
+// possibleDescriptors gives what the limit allows. Descriptors above it, from before it was lowered, stay unknown.
+func possibleDescriptors() ([]int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, err
+	}
+	fds := make([]int, min(limit.Max, mostPossible))
+	for fd := range fds {
+		fds[fd] = fd
+	}
+	return fds, nil
+}
+
+// mostPossible is the highest limit of descriptors that Linux has by itself (fs.nr_open).
+const mostPossible = 1 << 20
 
 func named(nets []string, fd int) bool {
 	for _, text := range nets {

@@ -7,18 +7,22 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"regexp"
+	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
+
+	"govmm/sandbox"
 )
 
-// startSpinning starts a guest that says something and computes from then on, with more files open.
-func startSpinning(t *testing.T, files []*os.File, args ...string) (pid int, stop func()) {
+// startSpinning starts a guest that says something and computes from then on. c is the command but for the guest's file; what it
+// writes to standard error comes into stderr.
+func startSpinning(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer) {
 	t.Helper()
-	c := command(t, append(append([]string{"boot"}, args...), writeGuest(t, guestSpin))...)
-	c.ExtraFiles = files
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
+	c.Args = append(c.Args, writeGuest(t, guestSpin))
+	c.Stderr = stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -29,26 +33,33 @@ func startSpinning(t *testing.T, files []*os.File, args ...string) (pid int, sto
 	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
-	return c.Process.Pid, func() {
-		_ = c.Process.Signal(syscall.SIGTERM)
-		if status := exitStatus(t, c.Wait()); status != 128+int(syscall.SIGTERM) || stderr.String() != "govmm: ended by terminated\n" {
-			t.Errorf("exit status %d, standard error %q", status, stderr.String())
-		}
+}
+
+// stopSpinning ends it.
+func stopSpinning(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	_ = c.Process.Signal(syscall.SIGTERM)
+	if status := exitStatus(t, c.Wait()); status != 128+int(syscall.SIGTERM) {
+		t.Errorf("exit status %d, standard error %q", status, c.Stderr)
 	}
 }
 
-// TestStrayDescriptors holds that the monitor closes what its caller has left open.
+// TestStrayDescriptors holds that the monitor closes what its caller has left open, also where it cannot ask which these are.
 func TestStrayDescriptors(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, stop := startSpinning(t, []*os.File{w})
-	defer stop()
-	w.Close()
-	// While the guest runs: otherwise the read would wait for it.
-	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("%d, %v", n, err)
+	for _, a := range []arrangement{"", noProc} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := arranged(t, a, "boot")
+		c.ExtraFiles = []*os.File{w}
+		startSpinning(t, c, new(bytes.Buffer))
+		w.Close()
+		// While the guest runs: otherwise the read would wait for it.
+		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("%s: %d, %v", a, n, err)
+		}
+		stopSpinning(t, c)
 	}
 }
 
@@ -59,35 +70,99 @@ func TestSandboxFlag(t *testing.T) {
 		"--sandbox=strict": `\nNoNewPrivs:\t1\nSeccomp:\t2\n`,
 		"--sandbox=off":    `\nNoNewPrivs:\t0\nSeccomp:\t0\n`,
 	} {
-		pid, stop := startSpinning(t, nil, flag)
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		c := command(t, "boot", flag)
+		var stderr bytes.Buffer
+		startSpinning(t, c, &stderr)
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
 		if err != nil || !regexp.MustCompile(pattern).Match(status) {
 			t.Errorf("%s: %v, %s", flag, err, status)
 		}
-		stop()
+		stopSpinning(t, c)
+		if got := stderr.String(); got != "govmm: ended by terminated\n" {
+			t.Errorf("%s: standard error %q", flag, got)
+		}
 	}
 }
 
-// TestSandboxWithoutLandlock is a host that lacks a part: it is said, in one line, and strict refuses to start.
-func TestSandboxWithoutLandlock(t *testing.T) {
-	for flag, want := range map[string]int{"--sandbox=on": 0, "--sandbox=strict": 1, "--sandbox=off": 0} {
-		c := command(t, "boot", flag, writeGuest(t, guestPowerOff))
-		c.Env = append(c.Env, envArrange+"="+string(noLandlock))
-		r := finish(t, c)
-		if r.status != want {
-			t.Errorf("%s: %v", flag, r)
-		}
-		if flag == "--sandbox=off" {
-			if r.stderr != "" {
-				t.Errorf("%s: %v", flag, r)
+// TestSandboxLacks is a host that lacks a part: it is said, in one line, and strict refuses to start.
+func TestSandboxLacks(t *testing.T) {
+	for _, test := range []struct {
+		arrange     arrangement
+		say, inList string
+	}{
+		{noLandlock, "no landlock (not in this kernel); a host kernel of Linux 5.13 or later", `landlock +absent +not in this kernel`},
+		{noSeccomp, "no seccomp (not in this kernel); a host kernel with CONFIG_SECCOMP_FILTER", `seccomp +absent +not in this kernel`},
+		{noChroot, "no root directory (chroot to /proc/self/fdinfo: operation not permitted); let the container", `root directory +absent +chroot to .*: operation not permitted`},
+		{noProc, "no root directory (there is no /proc/self/fdinfo); mount /proc", `root directory +absent +there is no .*`},
+	} {
+		t.Run(string(test.arrange), func(t *testing.T) {
+			for flag, want := range map[string]int{"--sandbox=on": 0, "--sandbox=strict": 1, "--sandbox=off": 0} {
+				r := finish(t, arranged(t, test.arrange, "boot", flag, writeGuest(t, guestPowerOff)))
+				switch {
+				case r.status != want, flag == "--sandbox=off" && r.stderr != "":
+					t.Errorf("%s: %v", flag, r)
+				case flag != "--sandbox=off":
+					checkOneLine(t, r.stderr, test.say)
+				}
 			}
-			continue
+			if r := finish(t, arranged(t, test.arrange, "check")); !regexp.MustCompile(`(?m)^sandbox: ` + test.inList + `$`).MatchString(r.stdout) {
+				t.Errorf("check: %v", r)
+			}
+		})
+	}
+}
+
+// TestViolation has the monitor of a guest that runs make a system call that it never makes by itself, as one that the guest has
+// broken into would.
+func TestViolation(t *testing.T) {
+	c := command(t, "boot")
+	var stderr bytes.Buffer
+	startSpinning(t, c, &stderr)
+	makeCall(t, c.Process.Pid, syscall.SYS_GETPPID)
+	if status := exitStatus(t, c.Wait()); status != sandbox.ViolationStatus {
+		t.Errorf("exit status %d", status)
+	}
+	checkOneLine(t, stderr.String(), "the sandbox ended this virtual machine: the monitor made the system call getppid, which it never does by itself; if it was not the guest that made it do so, --sandbox=off helps")
+}
+
+// makeCall has a thread of a process that waits in a system call make another one in its place.
+func makeCall(t *testing.T, pid int, nr uint64) {
+	t.Helper()
+	runtime.LockOSThread() // the tracer is a thread
+	defer runtime.UnlockOSThread()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		if tid, err := strconv.Atoi(task.Name()); err == nil && divert(t, tid, nr) {
+			return
 		}
-		checkOneLine(t, r.stderr, "no landlock (not in this kernel); a host kernel of Linux 5.13 or later")
 	}
-	c := command(t, "check")
-	c.Env = append(c.Env, envArrange+"="+string(noLandlock))
-	if r := finish(t, c); !regexp.MustCompile(`(?m)^sandbox: landlock +absent +not in this kernel$`).MatchString(r.stdout) {
-		t.Errorf("check: %v", r)
+	t.Fatal("no thread waits in a system call")
+}
+
+// divert tells whether the thread was in a system call.
+func divert(t *testing.T, tid int, nr uint64) bool {
+	t.Helper()
+	if err := syscall.PtraceAttach(tid); err != nil {
+		t.Fatal(err)
 	}
+	defer syscall.PtraceDetach(tid)
+	if _, err := syscall.Wait4(tid, nil, syscall.WALL, nil); err != nil {
+		t.Fatal(err)
+	}
+	var regs syscall.PtraceRegs
+	if err := syscall.PtraceGetRegs(tid, &regs); err != nil {
+		t.Fatal(err)
+	}
+	if int64(regs.Orig_rax) < 0 {
+		return false
+	}
+	const syscallLength = 2 // of the instruction 0f 05, which the thread is behind
+	regs.Rip, regs.Rax, regs.Orig_rax = regs.Rip-syscallLength, nr, ^uint64(0)
+	if err := syscall.PtraceSetRegs(tid, &regs); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
