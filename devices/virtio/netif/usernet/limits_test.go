@@ -1,0 +1,167 @@
+package usernet
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+)
+
+// TestTCPFlows holds the bound on TCP connections: one more is refused, in either direction, and there is room again when one has ended.
+func TestTCPFlows(t *testing.T) {
+	addr := hostServer(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	b := newBackend(t, Config{Forwards: []Forward{{GuestPort: 80}}})
+	g := newGuest(t, b, allOffloads)
+	l, err := gonet.ListenTCP(g.stack, stackAddr("10.0.2.15:80"), ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b.tcpFlows.Add(maxTCPFlows - 1) // of others
+	last, err := g.dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.dial(addr); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("one more: %v", err)
+	}
+	if n, err := hostReads(b.Forwards()[0].HostPort); n != 0 || err == nil || os.IsTimeout(err) {
+		t.Errorf("one more from the host: %d bytes, %v", n, err)
+	}
+	last.Close()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if c, err := g.dial(addr); err == nil {
+			c.Close()
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("when one has ended: %v", err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); b.tcpFlows.Load() > maxTCPFlows-1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are counted", b.tcpFlows.Load())
+		}
+	}
+	b.tcpFlows.Add(1 - maxTCPFlows)
+}
+
+// hostReads connects to a port of the host's and reads a byte.
+func hostReads(port uint16) (int, error) {
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c.Read(make([]byte, 1))
+}
+
+// TestEchoFlows holds the bound on ping sockets, each of which stands for an address that the guest pings.
+func TestEchoFlows(t *testing.T) {
+	b := newBackend(t, Config{})
+	if b.echo.most != maxEchoFlows {
+		t.Errorf("the bound is %d", b.echo.most)
+	}
+	// Sockets of UDP in the place of ping sockets, which the host's administrator may have forbidden.
+	to := netip.MustParseAddrPort(strings.Replace(udpEcho(t), "10.0.2.2", "127.0.0.1", 1))
+	for ident := range uint16(3 * maxEchoFlows) {
+		k := flowKey{guest: netip.AddrPortFrom(b.cfg.Guest, ident), remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 0)}
+		if _, err := b.newFlow(&b.echo, k, 0, to, b.deliverEcho); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.echo.mu.Lock()
+	defer b.echo.mu.Unlock()
+	if n := len(b.echo.flows); n != maxEchoFlows {
+		t.Errorf("%d flows", n)
+	}
+}
+
+// TestNoDescriptors is a process that may open no more: what the guest and the host's clients ask for is refused or lost, the log says
+// why in a line or two, and when there are descriptors again, it works.
+func TestNoDescriptors(t *testing.T) {
+	addr := hostServer(t, func(c *net.TCPConn) { io.WriteString(c, "hello") })
+	echo := udpEcho(t)
+	var log bytes.Buffer
+	b := newBackend(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Forwards: []Forward{{GuestPort: 80}}})
+	g := newGuest(t, b, allOffloads)
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(client)
+
+	restore := forbidDescriptors(t, client)
+	defer restore()
+	for range 10 {
+		if _, err := g.dial(addr); err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("TCP: %v", err)
+		}
+		u := g.dialUDP(echo)
+		u.Write([]byte("lost"))
+	}
+	b.Pair(0).Send([][]byte{echoRequest("192.0.2.1", "some data")})
+	port := b.Forwards()[0].HostPort
+	if err := unix.Connect(client, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Errorf("the host's client: %v", err) // the kernel completes it, and nobody can accept it
+	}
+	time.Sleep(300 * time.Millisecond) // for the listener to try more than once
+	restore()
+
+	if got, err := io.ReadAll(g.mustDial(addr)); err != nil || string(got) != "hello" {
+		t.Errorf("with descriptors again: %q, %v", got, err)
+	}
+	u := g.dialUDP(echo)
+	fmt.Fprint(u, "hello")
+	p := make([]byte, 10)
+	if n, err := u.Read(p); err != nil || string(p[:n]) != "hello" {
+		t.Errorf("UDP with descriptors again: %q, %v", p[:n], err)
+	}
+	b.Close() // the log is not written any more
+	lines := strings.Count(log.String(), "\n")
+	if !strings.Contains(log.String(), "too many open files") || lines > 4 {
+		t.Errorf("%d lines: %s", lines, log.String())
+	}
+}
+
+// forbidDescriptors takes all descriptors that the process may have, until restore is called. any is one that is open.
+func forbidDescriptors(t *testing.T, any int) (restore func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(was.Cur, 1000), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	var taken []int
+	for {
+		fd, err := unix.FcntlInt(uintptr(any), unix.F_DUPFD_CLOEXEC, 0)
+		if err == unix.EMFILE {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, fd)
+	}
+	return sync.OnceFunc(func() {
+		for _, fd := range taken {
+			unix.Close(fd)
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	})
+}
