@@ -23,7 +23,7 @@ export CGO_ENABLED = 0
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate pictures bench compare reliability soak clean
+.PHONY: help build setup userland initramfs-demo demo shell kernel kernels initramfs examples check test test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons test-nested fuzz fuzz-long hostile lint reproducible generate pictures bench compare reliability reliability-hostile reliability-faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,7 +131,7 @@ bin/pattern: FORCE
 # Always in the test host, because they set the clock, mount, and make taps and cgroups.
 FAULTS_ENV = $(TINY_ENV) GOVMM_TEST_PATTERN=$(CURDIR)/bin/pattern
 test-faults: userland kernel bin/pattern ## faults of the host, killed monitors and soak tests, with small numbers
-	$(call in-nested,linux,machine,TestTinyBootsInARow,$(FAULTS_ENV),5m --always)
+	$(call in-nested,linux,machine,TestTinyBootsInARow TestTinyFaultyDisk,$(FAULTS_ENV),5m --always)
 	$(call in-nested,linux,cmd/govmm,TestTinyFault "TestTiny(Kill|Soak|Many)",$(FAULTS_ENV),9m --always)
 
 # The same with large numbers, for docs/reliability.md. $(6) is the log's name.
@@ -142,15 +142,26 @@ define reliability-in
 		{ cat bin/reliability/$(6).log; exit 1; }
 endef
 
-KILLS  ?= 200
-GUESTS ?= 32
+KILLS    ?= 200
+RUNKILLS ?= 100
+GUESTS   ?= 32
 HOSTILETIME ?= 2m
-reliability: userland initramfs kernel bin/pattern ## hostile guests for HOSTILETIME on each device, faults and KILLS killed monitors, and write docs/reliability.md (takes hours)
+reliability: ## all of docs/reliability.md, part by part: reliability-hostile, reliability-faults, soak, fuzz-long with ten minutes for each target (takes 12 hours)
+	$(MAKE) reliability-hostile
+	$(MAKE) reliability-faults
+	$(MAKE) soak
+	$(MAKE) fuzz-long LONG=10m
+
+reliability-hostile: userland initramfs ## hostile guests for HOSTILETIME on each device, and their rows of docs/reliability.md
 	$(call reliability-in,kvm,machine,TestHostile,GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostile)
 	$(call reliability-in,linux,cmd/govmm,TestHostileKernel,$(LINUX_ENV) GOVMM_HOSTILE_TIME=$(HOSTILETIME),2h,hostilekernel)
-	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h,faults)
+	$(GO) run ./cmd/reliability -dir docs bin/reliability/hostile.log bin/reliability/hostilekernel.log
+
+reliability-faults: userland kernel bin/pattern ## faults of the host and of disks, and KILLS killed monitors, and their rows of docs/reliability.md
+	$(call reliability-in,linux,machine,TestTinyFaultyDisk,$(FAULTS_ENV) GOVMM_TEST_FAULTY_BLOCKS=4000,1h,faultydisk)
+	$(call reliability-in,linux,cmd/govmm,TestTiny(Fault|Kill|Many),$(FAULTS_ENV) GOVMM_TEST_KILLS=$(KILLS) GOVMM_TEST_RUN_KILLS=$(RUNKILLS) GOVMM_TEST_STOP_SECONDS=60 GOVMM_TEST_GUESTS=$(GUESTS),3h,faults)
 	$(GO) test -count=1 -v -run 'TestFaults|TestPowerCut' ./devices/virtio/blk >bin/reliability/blk.log || { cat bin/reliability/blk.log; exit 1; }
-	$(GO) run ./cmd/reliability -dir docs $(patsubst %,bin/reliability/%.log,hostile hostilekernel faults blk)
+	$(GO) run ./cmd/reliability -dir docs $(patsubst %,bin/reliability/%.log,faultydisk faults blk)
 
 BOOTS   ?= 1000
 SOAK    ?= 1800

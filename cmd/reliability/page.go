@@ -60,12 +60,12 @@ func (p *page) passed(key string) string {
 }
 
 // matrix gives a table of the figures whose keys begin with prefix, and go on with a name, a colon and what was measured of it: a row for
-// each name, and a column for each measure.
+// each name, and a column for each measure. What the page has shown already is left out.
 func (p *page) matrix(prefix string) string {
 	rows, columns := map[string]map[string]string{}, map[string]bool{}
 	for key, f := range p.all {
 		name, measure, ok := strings.Cut(strings.TrimPrefix(key, prefix), ": ")
-		if !ok || !strings.HasPrefix(key, prefix) {
+		if !ok || !strings.HasPrefix(key, prefix) || p.used[key] {
 			continue
 		}
 		p.used[key] = true
