@@ -106,8 +106,8 @@ test-kvm: setup ## guests of hand-written code, on a real KVM
 	$(call in-nested,kvm,cmd/govmm,.,,6m)
 
 # The longest first, so that none is left alone at the end.
-LINUX_TESTS := TestKASLR $(addprefix TestStockKernels/,$(KERNELS)) TestLargeInitrd TestVirtioConsole TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestPaste TestCheck TestTruncatedKernel \
-	TestDirect TestLowInitrd TestCache TestTiming \
+LINUX_TESTS := TestKASLR $(addprefix TestStockKernels/,$(KERNELS)) TestVirtioConsole TestMemorySizes TestVmlinux TestPipeline TestDisks TestEnds TestCheck TestTruncatedKernel \
+	TestDirect TestLowInitrd TestTiming \
 	TestFreedMemory TestUserNetwork TestPortInUse TestBridge TestRoutedTap TestNetworks TestDiskOptions
 # Those in which guests' processors and the monitor's threads are to run at the same time.
 PARALLEL_LINUX_TESTS := TestDrivers TestHostileKernel/6.12-cloud TestHostileKernel/mmio
@@ -122,7 +122,7 @@ test-linux: initramfs ## stock kernels, from boot to power-off
 TINY_ENV = GOVMM_TEST_KERNELS=$(CACHE)/kernels GOVMM_TEST_INITRAMFS=$(CURDIR)/bin/userland.cpio
 
 test-kernel: userland kernel ## the tiny kernel, from boot to power-off
-	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,$(TINY_ENV),10m,1)
+	$(call in-nested,linux,cmd/govmm,TestTinyKernel TestTinyPaste TestTinyLargeInitrd TestTinyCache TestTinyDirect TestTinyNetwork TestTinyConsole TestTinyTrace TestTinyRun TestTinyGDB/1 TestTinyGDB/2,$(TINY_ENV),10m,1)
 	$(call in-nested,linux,cmd/govmm,TestTinyDrivers TestTinyBalloon TestTinyWithoutRoot TestTinySandboxCalls,$(TINY_ENV),10m)
 
 bin/pattern: FORCE

@@ -177,8 +177,8 @@ func TestLowInitrd(t *testing.T) {
 	}
 }
 
-// TestLargeInitrd gives a guest 200 MB of files, and has it read the last of them.
-func TestLargeInitrd(t *testing.T) {
+// TestTinyLargeInitrd gives a guest 200 MB of files, and has it read the last of them.
+func TestTinyLargeInitrd(t *testing.T) {
 	small, err := os.ReadFile(guesttest.Initramfs(t))
 	if err != nil {
 		t.Fatal(err)
@@ -206,15 +206,15 @@ func TestLargeInitrd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, direct := range []string{"always", "never"} {
-		r := finish(t, command(t, "boot", "-m", "1G", "--direct", direct, "-a", "quiet -- tail -c 8 /large3", guesttest.Kernel(t, usualKernel), path))
+		r := finish(t, command(t, "boot", "-m", "1G", "--direct", direct, "-a", "quiet -- tail -c 8 /large3", guesttest.Kernel(t, "tiny"), path))
 		if r.status != 0 || !strings.Contains(r.stdout, "the end") {
 			t.Error(r)
 		}
 	}
 }
 
-// TestCache boots with caches that are empty, warm, damaged, full and not there.
-func TestCache(t *testing.T) {
+// TestTinyCache boots with caches that are empty, warm, damaged, full and not there.
+func TestTinyCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	entries := func() []string {
 		found, err := filepath.Glob(filepath.Join(dir, "govmm", "unpacked", strings.Repeat("?", 64)))
@@ -226,7 +226,7 @@ func TestCache(t *testing.T) {
 	boot := func(t *testing.T, want, says string) {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "timing")
-		c := command(t, "boot", "--timing-json", file, "-a", "quiet", guesttest.Kernel(t, usualKernel), guesttest.SmallInitrd(t))
+		c := command(t, "boot", "--timing-json", file, "-a", "quiet", guesttest.Kernel(t, "tiny"), guesttest.SmallInitrd(t))
 		c.Env = append(c.Env, "XDG_CACHE_HOME="+dir)
 		if r := finish(t, c); r.status != 0 || (r.stderr != "") != (says != "") || !strings.Contains(r.stderr, says) || !strings.Contains(r.stdout, guesttest.InitLine[:10]) {
 			t.Error(r)
