@@ -40,8 +40,8 @@ func landlockLayer() Layer {
 		l.Detail, l.Remedy = "built into the kernel, but not turned on", "add landlock to lsm= on the host kernel's command line"
 	case errors.Is(err, unix.ENOSYS):
 		l.Detail, l.Remedy = "not in this kernel", "a host kernel of Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK"
-	default:
-		l.Detail = err.Error()
+	default: // a container that forbids it
+		l.Detail, l.Remedy = err.Error(), "let the container that this runs in use Landlock"
 	}
 	return l
 }
@@ -52,9 +52,9 @@ func forbids(version int) string {
 	case version < networkSince:
 		return "no file can be opened; TCP and the abstract sockets of others are left to seccomp"
 	case version < scopeSince:
-		return "no file can be opened, no TCP without --net user; the abstract sockets of others are left to seccomp"
+		return "no file can be opened, and no TCP without --net user; the abstract sockets of others are left to seccomp"
 	}
-	return "no file can be opened, no TCP without --net user, no abstract sockets of others"
+	return "no file can be opened, no abstract sockets of others, and no TCP without --net user"
 }
 
 // ruleset is what is forbidden where no rule allows it.

@@ -27,7 +27,11 @@ func (c capabilitySet) effective(capability int) bool { return c[0].Effective&(1
 
 // privilegeLayers are what only processes with privileges lose. The root directory of one without CAP_SYS_CHROOT stays, and Landlock
 // keeps all that is below it from the process, as it does from root.
-func privilegeLayers(have capabilitySet) []Layer {
+func privilegeLayers() []Layer {
+	have, err := capabilities()
+	if err != nil {
+		return []Layer{{Name: "capabilities", Detail: err.Error(), Remedy: "let the container that this runs in use capget"}}
+	}
 	if !have.any() {
 		return []Layer{{Name: "capabilities", Have: true, Detail: "there are none to give up"}}
 	}
@@ -35,8 +39,8 @@ func privilegeLayers(have capabilitySet) []Layer {
 	if !have.effective(unix.CAP_SYS_CHROOT) {
 		return layers
 	}
-	// The empty path is refused by the call itself: another error means that it does not get so far.
-	if err := unix.Chroot(""); !errors.Is(err, unix.ENOENT) {
+	// To where it is already.
+	if err := unix.Chroot("/"); err != nil {
 		return append(layers, rootStays(err))
 	}
 	if err := unix.Access(nowhere, unix.F_OK); err != nil {
@@ -73,15 +77,11 @@ const nowhere = "/proc/self/fdinfo"
 
 // changeRoot makes nowhere the root of all paths. Threads share it.
 func changeRoot() (missing []Layer, err error) {
-	err = unix.Chroot(nowhere)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) {
+	if err := unix.Chroot(nowhere); err != nil {
 		return []Layer{rootStays(err)}, nil // no /proc, or a container that forbids it
 	}
-	if err == nil {
-		err = unix.Chdir("/")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("chroot: %w", err)
+	if err := unix.Chdir("/"); err != nil {
+		return nil, fmt.Errorf("the root directory: %w", err)
 	}
 	return nil, nil
 }

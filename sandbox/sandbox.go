@@ -73,20 +73,22 @@ var foreignThreads = Layer{
 
 // Layers looks at what the host and this program offer, and changes nothing.
 func Layers() []Layer {
+	limits := Layer{Name: "limits", Have: true, Detail: "no core files, no locked memory, no message queues, and without --net user few descriptors"}
+	return append(append(basicLayers(), privilegeLayers()...), limits)
+}
+
+// basicLayers are those of Layers that all processes need.
+func basicLayers() []Layer {
 	layers := []Layer{seccompLayer(), landlockLayer()}
-	if have, err := capabilities(); err == nil {
-		layers = append(layers, privilegeLayers(have)...)
-	}
-	layers = append(layers, Layer{Name: "limits", Have: true, Detail: "no core files, no locked memory, no message queues, few descriptors"})
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno == syscall.ENOTSUP {
 		layers = append(layers, foreignThreads)
 	}
 	return layers
 }
 
-// Missing gives those that the host does not have.
+// Missing gives what the host does not have of the layers that all processes need. Apply finds the same, and whether the root directory can be given up.
 func Missing() (missing []Layer) {
-	for _, l := range Layers() {
+	for _, l := range basicLayers() {
 		if !l.Have {
 			missing = append(missing, l)
 		}

@@ -59,9 +59,9 @@ const (
 	falseKVM   arrangement = "false KVM"   // put another device in its place; same
 	oldKVM     arrangement = "old KVM"     // have KVM deny that it has KVM_CAP_IRQFD
 	noLandlock arrangement = "no Landlock" // have the kernel deny that it has Landlock
-	noSeccomp  arrangement = "no seccomp"  // same
-	noChroot   arrangement = "no chroot"   // forbid it, as some containers do
-	noProc     arrangement = "no /proc"    // hide it; the process has a mount namespace of its own
+	noSeccomp  arrangement = "no seccomp"  // have the kernel deny that it has seccomp filters
+	noChroot   arrangement = "no chroot"   // forbid chroot, as some containers do
+	noProc     arrangement = "no /proc"    // hide /proc; the process has a mount namespace of its own
 )
 
 func arrange(a arrangement) error {
@@ -176,4 +176,11 @@ func tail(console string) string {
 	const lines = 30
 	s := strings.Split(strings.TrimSpace(strings.ReplaceAll(console, "\r", "")), "\n")
 	return "\n\t" + strings.Join(s[max(0, len(s)-lines):], "\n\t")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -32,7 +32,7 @@ func denyLandlock() error {
 	return denyCall(unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
 }
 
-// denyChroot has it answer as in a container that forbids chroot.
+// denyChroot has the kernel answer as in a container that forbids chroot.
 func denyChroot() error {
 	return denyCall(unix.SYS_CHROOT, unix.EPERM)
 }

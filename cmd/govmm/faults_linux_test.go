@@ -86,13 +86,6 @@ func faultImage(s *session, image string) {
 	guesttest.Figure(s.t, "fault-image", "passed")
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // faultTap takes the tap away, under the second card, while it is in use.
 func faultTap(s *session) {
 	s.t.Helper()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -136,59 +137,49 @@ func resolverFiles(name string, root bool) []string {
 // closeStrays closes descriptors that whoever started this program has left open for it, but for those that flags name. All that
 // Go opens is closed by execve(2), which is how they are told apart.
 func closeStrays(nets []string) error {
-	open, err := openDescriptors()
+	dir, err := os.Open("/proc/self/fd")
+	if errors.Is(err, os.ErrNotExist) {
+		return closeAnyStrays(nets)
+	}
 	if err != nil {
 		return err
 	}
-	for _, fd := range open {
-		if fd <= unix.Stderr || named(nets, fd) {
-			continue
-		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			closeStray(nets, fd)
 		}
 	}
 	return nil
 }
 
-// openDescriptors gives all that are open, and where /proc does not tell, all that can be.
-func openDescriptors() ([]int, error) {
-	dir, err := os.Open("/proc/self/fd")
-	if errors.Is(err, os.ErrNotExist) {
-		return possibleDescriptors()
+// closeAnyStrays does so where /proc does not tell what is open. Go's own descriptors are far below mostTried, and so must be those that flags name.
+func closeAnyStrays(nets []string) error {
+	for fd := range mostTried {
+		closeStray(nets, fd)
 	}
-	if err != nil {
-		return nil, err
+	err := unix.CloseRange(mostTried, math.MaxInt32, 0)
+	if errors.Is(err, unix.ENOSYS) { // before Linux 5.9
+		return nil
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	fds := make([]int, 0, len(names))
-	for _, name := range names {
-		if fd, err := strconv.Atoi(name); err == nil {
-			fds = append(fds, fd)
-		}
-	}
-	return fds, nil
+	return os.NewSyscallError("close_range", err)
 }
 
-// possibleDescriptors gives what the limit allows. Descriptors above it, from before it was lowered, stay unknown.
-func possibleDescriptors() ([]int, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return nil, err
-	}
-	fds := make([]int, min(limit.Max, mostPossible))
-	for fd := range fds {
-		fds[fd] = fd
-	}
-	return fds, nil
-}
+// mostTried is how many are looked at one by one, which takes milliseconds.
+const mostTried = 1 << 16
 
-// mostPossible is the highest limit of descriptors that Linux has by itself (fs.nr_open).
-const mostPossible = 1 << 20
+func closeStray(nets []string, fd int) {
+	if fd <= unix.Stderr {
+		return
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 && !named(nets, fd) {
+		unix.Close(fd)
+	}
+}
 
 func named(nets []string, fd int) bool {
 	for _, text := range nets {

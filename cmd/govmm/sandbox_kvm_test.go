@@ -13,15 +13,19 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"govmm/sandbox"
 )
 
-// startSpinning starts a guest that says something and computes from then on. c is the command but for the guest's file; what it
-// writes to standard error comes into stderr.
-func startSpinning(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer) {
+// startSpinning starts a guest that says something and computes from then on. c is the command but for the guest's file. What it
+// writes to standard error comes into the buffer.
+func startSpinning(t *testing.T, c *exec.Cmd) *bytes.Buffer {
 	t.Helper()
 	c.Args = append(c.Args, writeGuest(t, guestSpin))
+	stderr := new(bytes.Buffer)
 	c.Stderr = stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -33,6 +37,7 @@ func startSpinning(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer) {
 	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
+	return stderr
 }
 
 // stopSpinning ends it.
@@ -53,29 +58,33 @@ func TestStrayDescriptors(t *testing.T) {
 		}
 		c := arranged(t, a, "boot")
 		c.ExtraFiles = []*os.File{w}
-		startSpinning(t, c, new(bytes.Buffer))
+		startSpinning(t, c)
 		w.Close()
-		// While the guest runs: otherwise the read would wait for it.
+		must(t, r.SetReadDeadline(time.Now().Add(time.Minute))) // the guest runs on
 		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("%s: %d, %v", a, n, err)
 		}
 		stopSpinning(t, c)
+		r.Close()
 	}
 }
 
-// TestSandboxFlag looks at the monitor of a guest that runs.
+// TestSandboxFlag looks at the monitor of a guest that runs, and that root has started.
 func TestSandboxFlag(t *testing.T) {
-	for flag, pattern := range map[string]string{
-		"--sandbox=on":     `\nNoNewPrivs:\t1\nSeccomp:\t2\n`,
-		"--sandbox=strict": `\nNoNewPrivs:\t1\nSeccomp:\t2\n`,
-		"--sandbox=off":    `\nNoNewPrivs:\t0\nSeccomp:\t0\n`,
+	for flag, want := range map[string]struct{ status, root string }{
+		"--sandbox=on":     {`\nCapPrm:\t0+\nCapEff:\t0+\n(.*\n)*NoNewPrivs:\t1\nSeccomp:\t2\n`, `/fdinfo$`},
+		"--sandbox=strict": {`\nCapPrm:\t0+\nCapEff:\t0+\n(.*\n)*NoNewPrivs:\t1\nSeccomp:\t2\n`, `/fdinfo$`},
+		"--sandbox=off":    {`\nCapEff:\t0*[1-9a-f][0-9a-f]*\n(.*\n)*NoNewPrivs:\t0\nSeccomp:\t0\n`, `^/$`},
 	} {
 		c := command(t, "boot", flag)
-		var stderr bytes.Buffer
-		startSpinning(t, c, &stderr)
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
-		if err != nil || !regexp.MustCompile(pattern).Match(status) {
+		stderr := startSpinning(t, c)
+		dir := fmt.Sprintf("/proc/%d/", c.Process.Pid)
+		status, err := os.ReadFile(dir + "status")
+		if err != nil || !regexp.MustCompile(want.status).Match(status) {
 			t.Errorf("%s: %v, %s", flag, err, status)
+		}
+		if root, err := os.Readlink(dir + "root"); err != nil || !regexp.MustCompile(want.root).MatchString(root) {
+			t.Errorf("%s: the root directory is %s, %v", flag, root, err)
 		}
 		stopSpinning(t, c)
 		if got := stderr.String(); got != "govmm: ended by terminated\n" {
@@ -116,8 +125,7 @@ func TestSandboxLacks(t *testing.T) {
 // broken into would.
 func TestViolation(t *testing.T) {
 	c := command(t, "boot")
-	var stderr bytes.Buffer
-	startSpinning(t, c, &stderr)
+	stderr := startSpinning(t, c)
 	makeCall(t, c.Process.Pid, syscall.SYS_GETPPID)
 	if status := exitStatus(t, c.Wait()); status != sandbox.ViolationStatus {
 		t.Errorf("exit status %d", status)
@@ -145,24 +153,26 @@ func makeCall(t *testing.T, pid int, nr uint64) {
 // divert tells whether the thread was in a system call.
 func divert(t *testing.T, tid int, nr uint64) bool {
 	t.Helper()
-	if err := syscall.PtraceAttach(tid); err != nil {
-		t.Fatal(err)
+	must(t, unix.PtraceSeize(tid))
+	defer unix.PtraceDetach(tid)
+	must(t, unix.PtraceInterrupt(tid))
+	for {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(tid, &status, unix.WALL, nil); err != nil {
+			t.Fatal(err)
+		}
+		if uint32(status)>>16 == unix.PTRACE_EVENT_STOP {
+			break
+		}
+		must(t, unix.PtraceCont(tid, int(status.StopSignal()))) // one of the runtime's signals
 	}
-	defer syscall.PtraceDetach(tid)
-	if _, err := syscall.Wait4(tid, nil, syscall.WALL, nil); err != nil {
-		t.Fatal(err)
-	}
-	var regs syscall.PtraceRegs
-	if err := syscall.PtraceGetRegs(tid, &regs); err != nil {
-		t.Fatal(err)
-	}
+	var regs unix.PtraceRegs
+	must(t, unix.PtraceGetRegs(tid, &regs))
 	if int64(regs.Orig_rax) < 0 {
 		return false
 	}
 	const syscallLength = 2 // of the instruction 0f 05, which the thread is behind
 	regs.Rip, regs.Rax, regs.Orig_rax = regs.Rip-syscallLength, nr, ^uint64(0)
-	if err := syscall.PtraceSetRegs(tid, &regs); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.PtraceSetRegs(tid, &regs))
 	return true
 }

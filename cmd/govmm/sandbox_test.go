@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -31,6 +32,17 @@ func TestResolverFiles(t *testing.T) {
 		if root, user := resolverFiles(test.name, true), resolverFiles(test.name, false); !slices.Equal(root, []string{test.root}) || !slices.Equal(user, []string{test.user}) {
 			t.Errorf("%s: root may read %v, others %v", test.name, root, user)
 		}
+	}
+}
+
+// TestRefuse holds that strict takes nothing that is missing.
+func TestRefuse(t *testing.T) {
+	missing := []sandbox.Layer{{Name: "x", Detail: "y", Remedy: "z"}}
+	if err := sandboxStrict.refuse(missing); err == nil || err.Error() != "--sandbox=strict: no x (y); z" {
+		t.Error(err)
+	}
+	if err := errors.Join(sandboxStrict.refuse(nil), sandboxOn.refuse(missing), sandboxOff.refuse(missing)); err != nil {
+		t.Error(err)
 	}
 }
 
