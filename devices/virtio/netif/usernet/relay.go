@@ -4,9 +4,11 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -48,6 +50,10 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 		queue.EventRegister(&entries[i])
 		defer queue.EventUnregister(&entries[i])
 	}
+	lost := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) { r.look() })
+	queue.EventRegister(&lost)
+	defer queue.EventUnregister(&lost)
+	r.look() // it may be lost already
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -58,6 +64,17 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	ep.Close()
 	conn.Close()
 }
+
+// look ends both directions when the guest's side of the connection is lost, by its RST or because the network is closed: each may be waiting
+// for the host, for as long as that pleases. The stack calls it with locks held, so it must not wait itself, as closing the socket can.
+func (r *relay) look() {
+	if tcp.EndpointState(r.ep.State()) == tcp.StateError {
+		r.conn.SetDeadline(longAgo)
+	}
+}
+
+// longAgo is a time that has passed.
+var longAgo = time.Unix(1, 0)
 
 // end ends one direction: as it is usual, or the whole connection, which both sides learn by RST.
 func (r *relay) end(err error, usual func()) {

@@ -1,0 +1,92 @@
+package usernet
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// silent serves connections by waiting for the test's end, which it does not hear of the guest's or the network's. It tells of each.
+func silent(t *testing.T) (guestSees string, accepted <-chan *net.TCPConn) {
+	t.Helper()
+	over, conns := make(chan struct{}), make(chan *net.TCPConn, 1)
+	guestSees = hostServer(t, func(c *net.TCPConn) {
+		conns <- c
+		<-over
+	})
+	t.Cleanup(func() { close(over) })
+	return guestSees, conns
+}
+
+// closesInTime holds that a network is closed whatever its connections wait for.
+func closesInTime(t *testing.T, b *Backend) {
+	t.Helper()
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the network is not closed")
+	}
+}
+
+// TestCloseHalfClosed closes a network with a connection whose guest has sent its FIN, and whose host says nothing.
+func TestCloseHalfClosed(t *testing.T) {
+	addr, accepted := silent(t)
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	g.mustDial(addr).CloseWrite()
+	host := <-accepted
+	if n, err := host.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("the host's side read %d bytes, %v", n, err)
+	}
+	closesInTime(t, b)
+}
+
+// TestCloseUnread closes one with a connection whose guest has sent more than the host takes.
+func TestCloseUnread(t *testing.T) {
+	addr, accepted := silent(t)
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	fill(t, g, addr)
+	<-accepted
+	closesInTime(t, b)
+}
+
+// fill makes a connection and sends until nobody takes any more.
+func fill(t *testing.T, g *guest, addr string) (reset func()) {
+	t.Helper()
+	c := g.mustDial(addr)
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write(make([]byte, 128<<20)); err == nil {
+		t.Fatal("128 MiB were taken by a host that reads nothing")
+	}
+	return func() {
+		for _, e := range g.stack.RegisteredEndpoints() {
+			e.Abort()
+		}
+	}
+}
+
+// TestGuestResets holds that the host's side hears of the guest's RST, although it has taken no byte for long, and the connection does not count any more.
+func TestGuestResets(t *testing.T) {
+	addr, accepted := silent(t)
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	reset := fill(t, g, addr)
+	host := <-accepted
+	reset()
+	for deadline := time.Now().Add(20 * time.Second); b.tcpFlows.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are counted", b.tcpFlows.Load())
+		}
+	}
+	host.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.Copy(io.Discard, host); err == nil {
+		t.Error("the host's side read an end as if all were there")
+	}
+}
