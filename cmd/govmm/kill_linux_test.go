@@ -54,7 +54,7 @@ func TestTinyKill(t *testing.T) {
 		raw: newPatternFile("/dev/vda"), ext4: newPatternFile("ext4=/dev/vdb"),
 		rawImage: filepath.Join(dir, "raw.img"), ext4Image: filepath.Join(dir, "ext4.img"),
 	}
-	tool(t, "truncate", "-s", strconv.Itoa(patternBlocks*patternBlock), v.rawImage)
+	tool(t, "truncate", "-s", strconv.Itoa(patternBlocks*guesttest.PatternBlock), v.rawImage)
 	tool(t, "/sbin/mke2fs", "-q", "-t", "ext4", v.ext4Image, "32M")
 	v.forwarding = ipForwarding(t)
 	for i := range kills {
@@ -142,24 +142,20 @@ func (v *victim) listen(out io.Reader, lines chan<- int) error {
 		if err != nil {
 			return nil // a line without an end may lack some of its number
 		}
-		words := strings.Fields(line)
-		if len(words) > 0 && words[0] == "failed" {
-			return fmt.Errorf("the guest says %q", line)
-		}
-		if len(words) != 3 || words[0] != "stable" {
+		said, ok := guesttest.ParsePatternLine(line)
+		if !ok {
 			continue
 		}
-		n, err := strconv.Atoi(words[1])
-		if err != nil {
-			return err
+		if !said.Stable {
+			return fmt.Errorf("the guest says %q", line)
 		}
 		for _, f := range []*patternFile{v.raw, v.ext4} {
-			if f.name == words[2] {
-				f.tell(n)
+			if f.name == said.Disk {
+				f.tell(said.Number)
 			}
 		}
 		select {
-		case lines <- n:
+		case lines <- said.Number:
 		default:
 		}
 	}

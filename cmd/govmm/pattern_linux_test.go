@@ -3,21 +3,16 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"testing"
+
+	"govmm/machine/guesttest"
 )
 
 // The pattern that the guests' command of that name writes.
 const (
-	patternBlock  = 4096
 	patternBlocks = 2000
 	firstStep     = 1_000_000 // from the numbers of one run to those of the next; a multiple of patternBlocks
-
-	// consoleLag is more blocks than a guest can have written of which it has not told us yet: what its kernel holds back
-	// of the console is a page.
-	consoleLag = 400
 )
 
 // A patternFile is a file of a guest's, and what is known of it.
@@ -44,16 +39,16 @@ func (f *patternFile) check(t *testing.T, path string) int {
 	}
 	torn := 0
 	for place, told := range f.told {
-		at := place * patternBlock
-		if len(data) < at+patternBlock {
+		at := place * guesttest.PatternBlock
+		if len(data) < at+guesttest.PatternBlock {
 			t.Errorf("%s: has %d bytes and lacks block %d", f.name, len(data), told)
 			continue
 		}
-		n, ok := parseBlock(data[at : at+patternBlock])
+		n, ok := guesttest.ParsePattern(data[at : at+guesttest.PatternBlock])
 		behind := (place - f.last%patternBlocks + patternBlocks) % patternBlocks
 		switch {
 		case ok && n >= told && n%patternBlocks == place:
-		case !ok && behind > 0 && behind < consoleLag:
+		case !ok && behind > 0 && behind < guesttest.ConsoleLag:
 			torn++
 			delete(f.told, place)
 		default:
@@ -65,16 +60,4 @@ func (f *patternFile) check(t *testing.T, path string) int {
 		t.Errorf("%s: %d blocks are half written", f.name, torn)
 	}
 	return len(f.told)
-}
-
-// parseBlock gives the number of a block, and whether the block is whole.
-func parseBlock(p []byte) (n int, ok bool) {
-	if _, err := fmt.Sscanf(string(p[:64]), "govmm pattern %d\n", &n); err != nil {
-		return 0, false
-	}
-	want := make([]byte, patternBlock)
-	for i := copy(want, fmt.Sprintf("govmm pattern %d\n", n)); i < len(want); i++ {
-		want[i] = byte(i) + byte(n)
-	}
-	return n, bytes.Equal(p, want)
 }
