@@ -142,7 +142,8 @@ define reliability-in
 		{ cat bin/reliability/$(6).log; exit 1; }
 endef
 
-KILLS    ?= 200
+# A quarter of them come before the guest writes.
+KILLS    ?= 270
 RUNKILLS ?= 100
 GUESTS   ?= 32
 HOSTILETIME ?= 2m
