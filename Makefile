@@ -74,7 +74,7 @@ examples: build ## build the programs of the lessons (docs/lessons) into bin/exa
 check: build ## show what this host offers
 	bin/govmm check
 
-test: lint test-unit test-kvm test-linux test-kernel test-faults test-compare test-lessons ## all tests
+test: lint test-unit reproducible test-kvm test-linux test-kernel test-faults test-compare test-lessons ## all tests
 
 test-unit: setup ## tests that need no privileges and no KVM
 	$(GO) test ./...
@@ -209,7 +209,8 @@ lint: ## formatting, vet with every build tag, and the modules' sums
 
 # The second build has another directory and an empty cache; what it prints is the same as the first.
 reproducible: build ## build twice and compare
-	rm -rf bin/again && git clone -q . bin/again
+	rm -rf bin/again && mkdir bin/again
+	git ls-files -coz --exclude-standard | tar -c --null -T - --ignore-failed-read 2>/dev/null | tar -x -C bin/again
 	GOCACHE=$(CURDIR)/bin/again/cache $(MAKE) -C bin/again build VERSION=$(VERSION)
 	@for p in govmm govmm-compare; do cmp bin/$$p bin/again/bin/$$p || exit 1; done; sha256sum bin/govmm bin/govmm-compare
 	rm -rf bin/again
