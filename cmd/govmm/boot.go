@@ -148,7 +148,7 @@ func (f *bootFlags) run(replaced bool) error {
 	defer f.trace.close()
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
-	stop := endOnSignal(end)
+	stop := endOnSignal(ctx, end)
 	defer stop()
 
 	out, err := newOutput(ctx, os.Stdout, end)
@@ -245,7 +245,7 @@ func (f *bootFlags) explain(err error) error {
 
 // endOnSignal has the signals that end programs end the run in order instead. SIGPIPE
 // is caught so that a write to a closed pipe is an error like others.
-func endOnSignal(end context.CancelCauseFunc) (stop func()) {
+func endOnSignal(ctx context.Context, end context.CancelCauseFunc) (stop func()) {
 	ch := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		if !signal.Ignored(s) { // as nohup does
@@ -255,14 +255,15 @@ func endOnSignal(end context.CancelCauseFunc) (stop func()) {
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
-		if s, ok := <-ch; ok {
-			signal.Stop(ch) // a second one ends the program, whatever it waits for
+		defer signal.Stop(ch) // one while the run ends ends the program, whatever it waits for
+		select {
+		case s := <-ch:
 			end(&signalError{s.(syscall.Signal)})
+		case <-ctx.Done():
 		}
 	}()
 	return func() {
 		signal.Stop(ch)
 		signal.Stop(pipe)
-		close(ch)
 	}
 }

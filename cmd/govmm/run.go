@@ -249,13 +249,14 @@ func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Ses
 	return con.start(ctx, func(_ context.Context, p []byte) (int, error) { return w.Write(p) })
 }
 
-// forwardSignals gives the command the signals that end programs; a second one ends the guest.
+// forwardSignals gives the command the signals that end programs; a second one ends the guest, and one while the run ends the program, whatever it waits for.
 func forwardSignals(ctx context.Context, end context.CancelCauseFunc, session *agent.Session) (stop func()) {
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE) // a write to a closed pipe is an error like others
 	go func() {
+		defer signal.Stop(got)
 		for n := 0; ; n++ {
 			select {
 			case s := <-got:
