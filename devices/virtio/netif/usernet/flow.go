@@ -167,11 +167,13 @@ func (b *Backend) receive(t *flowTable, f *flow) {
 	}
 }
 
-// receiveReady takes what waits in the socket. It returns false to be called again when there is more.
+// receiveReady takes what waits in the socket. It returns false to be called again when there is more, and true where more may wait: a peer
+// that never stops is not to keep the socket from being closed.
 func (b *Backend) receiveReady(f *flow, fd int) bool {
+	const atOnce = 64
 	p := datagramPool.Get().(*[maxDatagram]byte)
 	defer datagramPool.Put(p)
-	for {
+	for range atOnce {
 		n, err := unix.Read(fd, p[:])
 		switch err {
 		case nil:
@@ -184,6 +186,7 @@ func (b *Backend) receiveReady(f *flow, fd int) bool {
 			return false
 		}
 	}
+	return true
 }
 
 // send gives the socket one datagram. What it does not take at once is lost, as datagrams may be.
