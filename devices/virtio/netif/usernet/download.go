@@ -49,7 +49,7 @@ func (d *download) step(fd uintptr) bool {
 			if done, more := d.look(); !more {
 				return done
 			}
-			continue
+			n = 1 // at least; to ask again might give 0 again
 		}
 		d.left = min(n, d.relay.most)
 		_, stackErr := d.relay.ep.Write(d, tcpip.WriteOptions{})

@@ -1,6 +1,7 @@
 package usernet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -36,6 +37,17 @@ func (b *Backend) listen() error {
 	return nil
 }
 
+// listenTCP listens for TCP alone: Multipath TCP, which Go would take connections of too, counts its FIN as a byte that can be read.
+func listenTCP(network string, at netip.AddrPort) (*net.TCPListener, error) {
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	l, err := c.Listen(context.Background(), network, at.String())
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
 func (l *listener) listen(f Forward) (err error) {
 	at := netip.AddrPortFrom(f.Host, f.HostPort)
 	family := "4" // without it 0.0.0.0 would be all of IPv6, too
@@ -47,7 +59,7 @@ func (l *listener) listen(f Forward) (err error) {
 			f.HostPort = l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 		}
 	} else {
-		if l.tcp, err = net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(at)); err == nil {
+		if l.tcp, err = listenTCP("tcp"+family, at); err == nil {
 			f.HostPort = l.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
 		}
 	}

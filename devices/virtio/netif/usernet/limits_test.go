@@ -23,11 +23,7 @@ func TestTCPFlows(t *testing.T) {
 	addr := hostServer(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	b := newBackend(t, Config{Forwards: []Forward{{GuestPort: 80}}})
 	g := newGuest(t, b, allOffloads)
-	l, err := gonet.ListenTCP(g.stack, stackAddr("10.0.2.15:80"), ipv4.ProtocolNumber)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	listenInGuest(t, g)
 	b.tcpFlows.Add(maxTCPFlows - 1) // of others
 	last, err := g.dial(addr)
 	if err != nil {
@@ -103,10 +99,7 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	defer unix.Close(client)
 	must(t, unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
-	l, err := gonet.ListenTCP(g.stack, stackAddr("10.0.2.15:80"), ipv4.ProtocolNumber)
-	must(t, err)
-	defer l.Close()
-	go greet(l)
+	go greet(listenInGuest(t, g))
 
 	restore := forbidDescriptors(t, client)
 	for range 10 {
@@ -143,6 +136,15 @@ func TestNoDescriptors(t *testing.T) {
 	if !strings.Contains(log.String(), "TCP connection not made") || !strings.Contains(log.String(), "no connection accepted") || lines > 4 {
 		t.Errorf("%d lines: %s", lines, log.String())
 	}
+}
+
+// listenInGuest listens at the guest's port 80 until the test ends.
+func listenInGuest(t *testing.T, g *guest) *gonet.TCPListener {
+	t.Helper()
+	l, err := gonet.ListenTCP(g.stack, stackAddr("10.0.2.15:80"), ipv4.ProtocolNumber)
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l
 }
 
 // greet says something to whoever connects.

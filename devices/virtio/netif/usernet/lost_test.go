@@ -58,16 +58,28 @@ func TestCloseUnread(t *testing.T) {
 }
 
 // fill makes a connection and sends until nobody takes any more.
-func fill(t *testing.T, g *guest, addr string) (reset func()) {
+func fill(t *testing.T, g *guest, addr string) {
 	t.Helper()
 	c := g.mustDial(addr)
 	c.SetWriteDeadline(time.Now().Add(time.Second))
 	if _, err := c.Write(make([]byte, 128<<20)); err == nil {
 		t.Fatal("128 MiB were taken by a host that reads nothing")
 	}
-	return func() {
-		for _, e := range g.stack.RegisteredEndpoints() {
-			e.Abort()
+}
+
+// abortAll has the guest send an RST for each of its connections.
+func abortAll(g *guest) {
+	for _, e := range g.stack.RegisteredEndpoints() {
+		e.Abort()
+	}
+}
+
+// awaitNoConnections holds that none is counted any more.
+func awaitNoConnections(t *testing.T, b *Backend) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); b.tcpFlows.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are counted", b.tcpFlows.Load())
 		}
 	}
 }
@@ -77,16 +89,26 @@ func TestGuestResets(t *testing.T) {
 	addr, accepted := silent(t)
 	b := newBackend(t, Config{})
 	g := newGuest(t, b, allOffloads)
-	reset := fill(t, g, addr)
+	fill(t, g, addr)
 	host := <-accepted
-	reset()
-	for deadline := time.Now().Add(20 * time.Second); b.tcpFlows.Load() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are counted", b.tcpFlows.Load())
-		}
-	}
+	abortAll(g)
+	awaitNoConnections(t, b)
 	host.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.Copy(io.Discard, host); err == nil {
 		t.Error("the host's side read an end as if all were there")
 	}
+}
+
+// TestResetAfterFIN holds that a connection ends whose guest has sent its FIN, and then RST, although the host says nothing.
+func TestResetAfterFIN(t *testing.T) {
+	addr, accepted := silent(t)
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	g.mustDial(addr).CloseWrite()
+	host := <-accepted
+	if n, err := host.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("the host's side read %d bytes, %v", n, err)
+	}
+	abortAll(g)
+	awaitNoConnections(t, b)
 }

@@ -1,11 +1,14 @@
 package usernet
 
 import (
+	"context"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -23,6 +26,7 @@ type relay struct {
 	raw     syscall.RawConn
 	most    int         // bytes that are read at once
 	failed  atomic.Bool // one direction has ended by an error, so both have
+	sent    atomic.Bool // all that the host had to say, and the FIN behind it
 	up      upload
 	down    download
 	changed [2]chan struct{} // the endpoint can be read, written
@@ -31,6 +35,9 @@ type relay struct {
 // relay runs until both directions have ended.
 func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPConn) {
 	raw, err := conn.SyscallConn()
+	if err == nil {
+		err = keepUrgent(raw)
+	}
 	if err != nil {
 		ep.Abort()
 		conn.Close()
@@ -54,10 +61,15 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	queue.EventRegister(&lost)
 	defer queue.EventUnregister(&lost)
 	r.look() // it may be lost already
+	closed := context.AfterFunc(b.ctx, r.interrupt)
+	defer closed()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		r.end(r.down.run(r), func() { ep.Shutdown(tcpip.ShutdownWrite) })
+		r.end(r.down.run(r), func() {
+			r.sent.Store(true)
+			ep.Shutdown(tcpip.ShutdownWrite)
+		})
 	}()
 	r.end(r.up.run(r), func() { conn.CloseWrite() })
 	<-done
@@ -65,13 +77,19 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	conn.Close()
 }
 
-// look ends both directions when the guest's side of the connection is lost, by its RST or because the network is closed: each may be waiting
-// for the host, for as long as that pleases. The stack calls it with locks held, so it must not wait itself, as closing the socket can.
+// look ends both directions when the guest's side of the connection is lost by its RST: each may be waiting for the host, for as long as that
+// pleases. An endpoint is closed by RST too, but also when each side has acknowledged the other's FIN, and then the host may still have to
+// take what the guest sent.
 func (r *relay) look() {
-	if tcp.EndpointState(r.ep.State()) == tcp.StateError {
-		r.conn.SetDeadline(longAgo)
+	state := tcp.EndpointState(r.ep.State())
+	if state == tcp.StateError || state == tcp.StateClose && !r.sent.Load() {
+		r.interrupt()
 	}
 }
+
+// interrupt ends what either direction waits for the host in, or is going to. The stack has it called with locks held, so it does not wait
+// itself, as closing the socket can.
+func (r *relay) interrupt() { r.conn.SetDeadline(longAgo) }
 
 // longAgo is a time that has passed.
 var longAgo = time.Unix(1, 0)
@@ -87,6 +105,18 @@ func (r *relay) end(err error, usual func()) {
 		r.ep.Abort()
 		reset(r.conn)
 	}
+}
+
+// keepUrgent has urgent data of the host come in line with the rest. Otherwise the byte is a hole in what can be read, which the
+// number of bytes that are there does not tell of.
+func keepUrgent(raw syscall.RawConn) error {
+	var err error
+	if controlErr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	}); controlErr != nil {
+		return controlErr
+	}
+	return os.NewSyscallError("setsockopt", err)
 }
 
 // readSize is the most that one segment for the guest can have, without a rest that would make a small one.
