@@ -2,6 +2,7 @@ package usernet
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
@@ -110,5 +111,28 @@ func TestResetAfterFIN(t *testing.T) {
 		t.Fatalf("the host's side read %d bytes, %v", n, err)
 	}
 	abortAll(g)
+	awaitNoConnections(t, b)
+}
+
+// TestUndelivered holds that a connection that both sides have ended counts as long as the guest has not taken all, and that a guest which takes nothing
+// is not waited for for ever.
+func TestUndelivered(t *testing.T) {
+	served := make(chan struct{})
+	addr := hostServer(t, func(c *net.TCPConn) {
+		io.CopyN(c, rand.NewChaCha8([32]byte{}), 5<<20) // more than the guest takes unread, less than with our buffer
+		close(served)
+	})
+	b := newBackend(t, Config{})
+	b.deliveryTime = 2 * time.Second
+	g := newGuest(t, b, allOffloads)
+	g.mustDial(addr).CloseWrite()
+	<-served
+	time.Sleep(500 * time.Millisecond)
+	b.memory.mu.Lock()
+	left := b.memory.left
+	b.memory.mu.Unlock()
+	if n := b.tcpFlows.Load(); n != 1 || left == tcpMemory {
+		t.Errorf("%d connections are counted, and %d bytes of buffers", n, tcpMemory-left)
+	}
 	awaitNoConnections(t, b)
 }

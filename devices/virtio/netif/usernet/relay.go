@@ -73,8 +73,39 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	}()
 	r.end(r.up.run(r), func() { conn.CloseWrite() })
 	<-done
-	ep.Close()
 	conn.Close()
+	r.deliver()
+}
+
+// deliver closes the endpoint, and returns when the guest has taken what it holds: until then it counts as a connection, with its memory. A guest that has
+// ended its own side and takes nothing is not waited for for ever.
+func (r *relay) deliver() {
+	r.ep.Close()
+	enough := time.NewTimer(r.b.deliveryTime)
+	defer enough.Stop()
+	for !r.over() {
+		select {
+		case <-r.changed[0]:
+		case <-r.b.ctx.Done():
+			r.ep.Abort()
+			return
+		case <-enough.C:
+			r.ep.Abort()
+			return
+		}
+	}
+}
+
+// deliveryTime is for a guest to take the rest of a connection that both sides have ended.
+const deliveryTime = 5 * time.Minute
+
+// over tells whether the endpoint holds nothing for the guest any more.
+func (r *relay) over() bool {
+	switch tcp.EndpointState(r.ep.State()) {
+	case tcp.StateClose, tcp.StateError, tcp.StateTimeWait:
+		return true
+	}
+	return false
 }
 
 // look ends both directions when the guest's side of the connection is lost by its RST: each may be waiting for the host, for as long as that

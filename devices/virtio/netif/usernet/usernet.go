@@ -44,6 +44,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -73,6 +74,8 @@ type Backend struct {
 	inbound   inboundTable
 	listeners []listener
 
+	deliveryTime time.Duration
+
 	// ctx ends with Close; flows counts the goroutines that end then.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -89,7 +92,7 @@ func New(cfg Config) (*Backend, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	b := &Backend{cfg: cfg, log: cfg.Log}
+	b := &Backend{cfg: cfg, log: cfg.Log, deliveryTime: deliveryTime}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
