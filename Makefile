@@ -10,13 +10,14 @@ VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),develo
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
-PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs gdb=gdb zstd=zstd lz4=lz4 xz-utils=xz
+BUSYBOX  := busybox-static=/usr/share/doc/busybox-static
+PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs gdb=gdb zstd=zstd lz4=lz4 xz-utils=xz $(BUSYBOX)
 # What the tiny kernel is built with. A package without a program is known by a file.
 KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
 # What benchmarks of devices run in their guests.
 BENCH_PACKAGES := fio=fio iperf3=iperf3 iputils-ping=ping
 # What is compared.
-COMPARE_PACKAGES := runc=runc crun=crun busybox-static=/usr/share/doc/busybox-static
+COMPARE_PACKAGES := runc=runc crun=crun $(BUSYBOX)
 
 export CGO_ENABLED = 0
 # The guests' userland is built with it too, so the standard library is compiled once.
