@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 const (
@@ -77,6 +78,9 @@ func (u *upload) step(fd uintptr) bool {
 				continue
 			}
 			u.stop = stopEnd
+			if tcp.EndpointState(u.relay.ep.State()) == tcp.StateError { // an RST whose error the other direction was told
+				u.stop, u.err = stopError, stackError("receive", err)
+			}
 			return true
 		default:
 			u.stop, u.err = stopError, stackError("receive", err)
