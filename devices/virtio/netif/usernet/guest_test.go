@@ -260,8 +260,12 @@ func hostServer(tb testing.TB, serve func(*net.TCPConn)) (guestSees string) {
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if err != nil { // there may be no descriptors
+				time.Sleep(10 * time.Millisecond)
+				continue
 			}
 			wg.Go(func() { defer c.Close(); serve(c.(*net.TCPConn)) })
 		}

@@ -101,8 +101,9 @@ func TestNoDescriptors(t *testing.T) {
 	must(t, unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
 	go greet(listenInGuest(t, g))
 
-	restore := forbidDescriptors(t, client)
+	takeAll, restore := forbidDescriptors(t, client)
 	for range 10 {
+		takeAll() // also what others have given back meanwhile
 		if _, err := g.dial(addr); err == nil || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("TCP: %v", err)
 		}
@@ -159,8 +160,8 @@ func greet(l net.Listener) {
 	}
 }
 
-// forbidDescriptors takes all descriptors that the process may have, by copies of one that is open, until restore is called or the test ends.
-func forbidDescriptors(t *testing.T, open int) (restore func()) {
+// forbidDescriptors has the process have no more than a thousand descriptors, all of which takeAll takes, by copies of one that is open, until restore is called or the test ends.
+func forbidDescriptors(t *testing.T, open int) (takeAll, restore func()) {
 	t.Helper()
 	var was unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
@@ -175,14 +176,16 @@ func forbidDescriptors(t *testing.T, open int) (restore func()) {
 		}
 	})
 	t.Cleanup(restore)
-	for {
-		fd, err := unix.FcntlInt(uintptr(open), unix.F_DUPFD_CLOEXEC, 0)
-		if err == unix.EMFILE {
-			return restore
+	return func() {
+		for {
+			fd, err := unix.FcntlInt(uintptr(open), unix.F_DUPFD_CLOEXEC, 0)
+			if err == unix.EMFILE {
+				return
+			}
+			must(t, err)
+			taken = append(taken, fd)
 		}
-		must(t, err)
-		taken = append(taken, fd)
-	}
+	}, restore
 }
 
 func must(t *testing.T, err error) {
