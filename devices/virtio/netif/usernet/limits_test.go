@@ -36,20 +36,9 @@ func TestTCPFlows(t *testing.T) {
 		t.Errorf("one more from the host: %d bytes, %v", n, err)
 	}
 	last.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if c, err := g.dial(addr); err == nil {
-			c.Close()
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("when one has ended: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	for deadline := time.Now().Add(20 * time.Second); b.tcpFlows.Load() > maxTCPFlows-1; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are counted", b.tcpFlows.Load())
-		}
-	}
+	awaitConnections(t, b, maxTCPFlows-1)
+	g.mustDial(addr).Close()
+	awaitConnections(t, b, maxTCPFlows-1)
 	b.tcpFlows.Add(1 - maxTCPFlows)
 }
 

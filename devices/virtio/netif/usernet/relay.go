@@ -32,7 +32,7 @@ type relay struct {
 	changed [2]chan struct{} // the endpoint can be read, written
 }
 
-// relay runs until both directions have ended.
+// relay runs until both directions have ended, and the guest has taken all.
 func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPConn) {
 	raw, err := conn.SyscallConn()
 	if err == nil {
@@ -51,18 +51,8 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	keepAlive(ep)
 
 	r := &relay{b: b, ep: ep, conn: conn, raw: raw, most: b.readSize()}
-	var entries [2]waiter.Entry
-	for i, events := range []waiter.EventMask{waiter.ReadableEvents, waiter.WritableEvents} {
-		entries[i], r.changed[i] = waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
-		queue.EventRegister(&entries[i])
-		defer queue.EventUnregister(&entries[i])
-	}
-	lost := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) { r.look() })
-	queue.EventRegister(&lost)
-	defer queue.EventUnregister(&lost)
-	r.look() // it may be lost already
-	closed := context.AfterFunc(b.ctx, r.interrupt)
-	defer closed()
+	stop := r.watch(queue)
+	defer stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -75,6 +65,26 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 	<-done
 	conn.Close()
 	r.deliver()
+}
+
+// watch has both directions hear of the endpoint, and end with it and with the network, until stop is called.
+func (r *relay) watch(queue *waiter.Queue) (stop func()) {
+	const lost = waiter.EventErr | waiter.EventHUp
+	var entries [3]waiter.Entry
+	entries[0], r.changed[0] = waiter.NewChannelEntry(waiter.ReadableEvents | lost)
+	entries[1], r.changed[1] = waiter.NewChannelEntry(waiter.WritableEvents | lost)
+	entries[2] = waiter.NewFunctionEntry(lost, func(waiter.EventMask) { r.look() })
+	for i := range entries {
+		queue.EventRegister(&entries[i])
+	}
+	r.look() // it may be lost already
+	forget := context.AfterFunc(r.b.ctx, r.interrupt)
+	return func() {
+		forget()
+		for i := range entries {
+			queue.EventUnregister(&entries[i])
+		}
+	}
 }
 
 // deliver closes the endpoint, and returns when the guest has taken what it holds: until then it counts as a connection, with its memory. A guest that has
