@@ -210,10 +210,12 @@ func TestHoldUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex // as the device has one around Receive
 	var put, taken atomic.Int64
-	give := func() {
-		if b.queue.put(entry{frame: make([]byte, 60), loose: 60}) {
+	give := func() bool {
+		ok := b.queue.put(entry{frame: make([]byte, 60), loose: 60})
+		if ok {
 			put.Add(1)
 		}
+		return ok
 	}
 	buffer := make([]byte, netif.HeaderSize+netif.MaxFrame)
 	take := func() bool {
@@ -224,9 +226,13 @@ func TestHoldUnderLoad(t *testing.T) {
 		return err == nil
 	}
 	var givers, taker sync.WaitGroup
+	deadline := time.Now().Add(time.Minute)
 	givers.Go(func() {
 		for range rounds {
-			give()
+			// A full queue says nothing but that the third has not had its turn.
+			for !give() && time.Now().Before(deadline) {
+				runtime.Gosched()
+			}
 		}
 	})
 	givers.Go(func() {
@@ -251,7 +257,7 @@ func TestHoldUnderLoad(t *testing.T) {
 		}
 	})
 	givers.Wait()
-	for deadline := time.Now().Add(10 * time.Second); taken.Load() != put.Load() && time.Now().Before(deadline); {
+	for taken.Load() != put.Load() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 	if n := taken.Load(); n != put.Load() || n < rounds {
