@@ -128,6 +128,11 @@ func (f *bootFlags) config(replaced bool) (machine.Config, error) {
 
 // run boots the guest and returns when it has ended.
 func (f *bootFlags) run(replaced bool) error {
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	if err := stderr.during(ctx); err != nil {
+		return err
+	}
 	cfg, err := f.config(replaced)
 	if err != nil {
 		return err
@@ -146,8 +151,6 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	defer f.trace.close()
-	ctx, end := context.WithCancelCause(context.Background())
-	defer end(nil)
 	stop := endOnSignal(ctx, end)
 	defer stop()
 
@@ -198,7 +201,7 @@ func (f *bootFlags) run(replaced bool) error {
 	}
 	var bug *machine.PanicError
 	if errors.As(err, &bug) {
-		os.Stderr.Write(bug.Stack)
+		_, _ = stderr.Write(bug.Stack)
 	}
 	return runStatus(outcome, err)
 }

@@ -31,7 +31,7 @@ func newCompareCommand() *cobra.Command {
 	}
 	c.SetHelpFunc(func(*cobra.Command, []string) {
 		if err := c.RunE(c, []string{"--help"}); err != nil {
-			fmt.Fprintln(os.Stderr, "govmm:", err)
+			fmt.Fprintln(stderr, "govmm:", err)
 		}
 	})
 	return c

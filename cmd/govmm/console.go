@@ -1,16 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -35,6 +36,12 @@ func (c *console) start(ctx context.Context, send func(context.Context, []byte) 
 		go c.feed(ctx, send)
 		return nil
 	}
+	if inBackground(c.in) {
+		fmt.Fprintln(stderr, "govmm: the terminal is another job's, so the guest gets no input from it; start govmm in the foreground (timeout needs --foreground)")
+		return nil
+	}
+	// To put the terminal back from the background, as after kill -STOP, must not stop this process for good.
+	signal.Ignore(unix.SIGTTOU)
 	var err error
 	if c.guard, err = startGuard(c.in); err != nil {
 		// Only a killed monitor would need it.
@@ -50,6 +57,20 @@ func (c *console) start(ctx context.Context, send func(context.Context, []byte) 
 	go c.read(typed)
 	go typed.drain(ctx, send)
 	return nil
+}
+
+// inBackground tells whether file is the controlling terminal and another job is in its foreground: to read it, or to set it, would stop this process.
+func inBackground(file *os.File) bool {
+	foreground, err := unix.IoctlGetInt(int(file.Fd()), unix.TIOCGPGRP)
+	return err == nil && foreground != unix.Getpgrp()
+}
+
+// input is standard input for a command that is no terminal's: none in the background, as a shell without jobs would give it.
+func (c *console) input() io.Reader {
+	if inBackground(c.in) {
+		return strings.NewReader("")
+	}
+	return c.in
 }
 
 // restore gives the terminal back as it was. It may be called at any time, and twice.
@@ -96,7 +117,7 @@ func (c *console) read(typed *typeahead) {
 				c.end(errEscape)
 				return
 			case escapeHelp:
-				fmt.Fprint(os.Stderr, "\r\n", strings.ReplaceAll(escapeHelpText, "\n", "\r\n"))
+				fmt.Fprint(stderr, "\r\n", strings.ReplaceAll(escapeHelpText, "\n", "\r\n"))
 			}
 		}
 		if err != nil {
@@ -159,19 +180,4 @@ func (t *typeahead) drain(ctx context.Context, send func(context.Context, []byte
 			return
 		}
 	}
-}
-
-// logOutput is where the log goes: standard error, with the line ends that a raw terminal needs.
-func logOutput() io.Writer {
-	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
-		return rawLines{os.Stderr}
-	}
-	return os.Stderr
-}
-
-type rawLines struct{ w io.Writer }
-
-func (r rawLines) Write(p []byte) (int, error) {
-	_, err := r.w.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
-	return len(p), err
 }

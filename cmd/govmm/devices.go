@@ -95,7 +95,7 @@ func (o *openDevices) close() {
 // warn tells of an error that changes nothing any more.
 func warn(err error) {
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "govmm:", err)
+		fmt.Fprintln(stderr, "govmm:", err)
 	}
 }
 

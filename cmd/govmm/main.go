@@ -19,7 +19,7 @@ func main() {
 	if guest.IsInit() {
 		guest.Main()
 	}
-	os.Exit(report(os.Stderr, newRootCommand().Execute()))
+	os.Exit(report(stderr, newRootCommand().Execute()))
 }
 
 // report writes the error that ended the program, if one did, and gives the exit status.

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// output is standard output as the guest's console. Two things must not happen to a vCPU that
+// output is standard output as the guest's console, or standard error. Two things must not happen to a vCPU that
 // writes to it: that a reader that has gone kills the program with the terminal still raw, and that
 // one that has stopped reading keeps the run from ending.
 type output struct {
@@ -18,10 +19,13 @@ type output struct {
 	// own is a description of the same pipe or terminal that does not block, or -1. Standard output's own description cannot be
 	// made so, because it is other programs' as well.
 	own  int
-	end  context.CancelCauseFunc
-	over int // descriptor that polls as readable when the run is over
+	end  context.CancelCauseFunc // what an error ends; may be nil
+	over int                     // descriptor that polls as readable when the run is over; -1 when none goes on
 	stop *os.File
 	held *os.File // the write end, whose Close makes it so
+	// patience is how long a reader that does not read is waited for in all while no run goes on, in nanoseconds, and left what is left of that.
+	patience time.Duration
+	left     atomic.Int64
 }
 
 // chunk is how much a pipe or terminal that polls as writable takes without blocking: PIPE_BUF.
@@ -30,16 +34,35 @@ const chunk = 4096
 // newOutput gives an output that ends the run by end when it fails, and
 // that gives up when ctx is done. The caller closes it.
 func newOutput(ctx context.Context, file *os.File, end context.CancelCauseFunc) (*output, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
+	o := openOutput(file, 0)
+	o.end = end
+	if err := o.during(ctx); err != nil {
+		o.close()
 		return nil, err
 	}
+	return o, nil
+}
+
+// openOutput gives an output while no run goes on, which gives up after patience.
+func openOutput(file *os.File, patience time.Duration) *output {
+	o := &output{file: file, own: openAgain(file), over: -1, patience: patience}
+	o.left.Store(int64(patience))
+	return o
+}
+
+// during has the output wait for its reader until ctx is done, because a run goes on. Nothing may be writing.
+func (o *output) during(ctx context.Context) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
 	context.AfterFunc(ctx, func() { w.Close() })
-	return &output{file: file, own: openAgain(file), end: end, over: int(r.Fd()), stop: r, held: w}, nil
+	o.over, o.stop, o.held = int(r.Fd()), r, w
+	return nil
 }
 
 // openAgain gives another description of file, one that does not block, or -1 where there can be none: a socket cannot be
-// opened, a regular file would have a position of its own, and a terminal may be another user's since su.
+// opened, and a regular file would have a position of its own.
 func openAgain(file *os.File) int {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
@@ -48,16 +71,33 @@ func openAgain(file *os.File) int {
 	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFIFO && kind != unix.S_IFCHR {
 		return -1
 	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), againFlags, 0)
 	if err != nil {
+		return openTerminal(uint32(st.Rdev))
+	}
+	return fd
+}
+
+const againFlags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+
+// openTerminal opens the controlling terminal by the name under which everybody may, if it is device. Since su it may be another user's.
+func openTerminal(device uint32) int {
+	fd, err := unix.Open("/dev/tty", againFlags, 0)
+	if err != nil {
+		return -1
+	}
+	if real, err := unix.IoctlGetUint32(fd, unix.TIOCGDEV); err != nil || real != device {
+		unix.Close(fd)
 		return -1
 	}
 	return fd
 }
 
 func (o *output) close() {
-	o.held.Close()
-	o.stop.Close()
+	if o.held != nil {
+		o.held.Close()
+		o.stop.Close()
+	}
 	if o.own >= 0 {
 		unix.Close(o.own)
 	}
@@ -81,10 +121,13 @@ func (o *output) Write(p []byte) (int, error) {
 			continue
 		}
 		if err != nil {
-			o.end(fmt.Errorf("console output: %w", err))
+			if o.end != nil {
+				o.end(fmt.Errorf("console output: %w", err))
+			}
 			break
 		}
 		rest = rest[n:]
+		o.left.Store(int64(o.patience))
 	}
 	return len(p), nil
 }
@@ -105,22 +148,32 @@ func (o *output) write(p []byte) (int, error) {
 	}
 }
 
-// wait returns true when a write will not block, false when the run is over.
+// wait returns true when a write will not block, false when the run is over and patience with the reader too.
 func (o *output) wait() bool {
 	fds := [2]unix.PollFd{
 		{Fd: int32(o.file.Fd()), Events: unix.POLLOUT},
-		{Fd: int32(o.over), Events: unix.POLLIN},
+		{Fd: int32(o.over), Events: unix.POLLIN}, // a negative one is passed over
 	}
 	for {
-		_, err := unix.Poll(fds[:], -1)
+		timeout, began := -1, time.Time{}
+		if fds[1].Fd < 0 {
+			timeout, began = int(time.Duration(o.left.Load()).Milliseconds()), time.Now()
+		}
+		n, err := unix.Poll(fds[:], timeout)
+		if fds[1].Fd < 0 {
+			o.left.Store(max(0, o.left.Load()-int64(time.Since(began))))
+		}
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return true // the write will tell
+		case n == 0:
+			o.left.Store(0)
+			return false
 		case fds[0].Revents != 0:
 			return true // also with the run over: what fits goes out
 		case fds[1].Revents != 0:
-			return false
+			fds[1].Fd = -1
 		}
 	}
 }

@@ -148,6 +148,9 @@ func (f *runFlags) runStatus() (int, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
 		defer cancel()
 	}
+	if err := stderr.during(ctx); err != nil {
+		return 0, err
+	}
 	out, err := newOutput(ctx, os.Stdout, end)
 	if err != nil {
 		return 0, err
@@ -236,7 +239,7 @@ var errEnded = errors.New("the command has ended")
 // connect joins the command's input with ours.
 func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Session) error {
 	if !f.spec.Terminal {
-		go func() { _ = session.Feed(ctx, os.Stdin) }()
+		go func() { _ = session.Feed(ctx, con.input()) }()
 		return nil
 	}
 	followSize(ctx, func(cols, rows uint16) { _ = session.Resize(ctx, cols, rows) })

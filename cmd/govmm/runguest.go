@@ -83,7 +83,7 @@ func (f *runFlags) writeInitrd(archive io.Writer) error {
 		return fmt.Errorf("--rootfs: %w", err)
 	}
 	if text := report.Warning(); text != "" {
-		fmt.Fprintf(os.Stderr, "govmm: %s: %s\n", f.rootfs, text)
+		fmt.Fprintf(stderr, "govmm: %s: %s\n", f.rootfs, text)
 	}
 	if err := addAgent(w, &f.spec); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (k *kernelLog) Write(p []byte) (int, error) {
 		k.tail = append(k.tail[:0], k.tail[over:]...)
 	}
 	if k.show {
-		_, _ = os.Stderr.Write(p)
+		_, _ = stderr.Write(p)
 	}
 	return len(p), nil
 }

@@ -72,7 +72,7 @@ func (mode sandboxMode) enter(nets []backend, debugger bool) error {
 	p := policy(nets)
 	p.Debugger = debugger
 	eol := "\n"
-	if _, raw := logOutput().(rawLines); raw {
+	if terminalIsRaw() {
 		eol = "\r\n"
 	}
 	p.Complaint = "govmm: the sandbox ended this virtual machine: the monitor made the system call "

@@ -93,7 +93,7 @@ func (t *timing) report(line *machine.Timeline) error {
 	}
 	list := t.stages(line)
 	if t.table {
-		writeTimingTable(os.Stderr, list)
+		writeTimingTable(stderr, list)
 	}
 	if t.file == nil {
 		return nil
