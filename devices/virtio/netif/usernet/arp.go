@@ -48,5 +48,5 @@ func (b *Backend) putARP(op uint16, target mac, from, to netip.Addr) {
 	copy(p[14:], from.AsSlice())
 	copy(p[18:], target[:])
 	copy(p[24:], to.AsSlice())
-	b.queue.put(entry{frame: frame, loose: len(frame)})
+	b.putFrame(frame)
 }

@@ -9,6 +9,7 @@ import (
 // The bounds of what a guest can make the host hold.
 const (
 	maxTCPFlows  = 4096
+	maxForwarded = maxTCPFlows / 4 * 3 // of them from the host's side, for whoever can connect there is not to end the guest's own
 	maxHalfOpen  = 256
 	maxUDPFlows  = 1024
 	maxEchoFlows = 64

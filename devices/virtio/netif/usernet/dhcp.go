@@ -28,7 +28,7 @@ func (b *Backend) answerDHCP(datagram []byte) {
 	putEther(frame, mac(a.Hardware), hostMAC, typeIPv4)
 	putUDP(frame[etherSize:], toStack(b.cfg.Gateway), toStack(a.Addr), dhcp.ServerPort, dhcp.ClientPort, a.Message)
 	frame = append(frame, a.Message...)
-	b.queue.put(entry{frame: frame, loose: len(frame)})
+	b.putFrame(frame)
 }
 
 // putUDP writes the IPv4 and UDP headers of a datagram to p.

@@ -3,6 +3,7 @@ package usernet
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -16,6 +17,7 @@ type download struct {
 	left  int // bytes that the socket is known to have, and that are to be read
 	stop  stop
 	err   error // why it stopped with stopError
+	timer *time.Timer
 }
 
 // run returns nil after the host's FIN.
@@ -32,9 +34,51 @@ func (d *download) run(r *relay) error {
 		case stopEnd:
 			return nil
 		}
-		<-r.changed[1]
+		if err := d.await(); err != nil {
+			return err
+		}
 	}
 }
+
+// lookAfter is how soon a host's RST is seen while the guest takes nothing.
+const lookAfter = 5 * time.Second
+
+// await returns when the endpoint can be written again. With both directions waiting for the guest nobody waits for the socket, so it is looked at now and then.
+func (d *download) await() error {
+	if d.timer == nil {
+		d.timer = time.NewTimer(0)
+	}
+	for {
+		d.timer.Reset(d.relay.b.lookAfter)
+		select {
+		case <-d.relay.changed[1]:
+			return nil
+		case <-d.timer.C:
+			if d.isReset() {
+				return unix.ECONNRESET
+			}
+		}
+	}
+}
+
+// isReset tells whether the host's side has ended the connection by RST, or lost it: a socket whose own side is not closed comes to that state in no other way.
+// What error it had the other direction may have been told.
+func (d *download) isReset() bool {
+	if d.relay.closed.Load() {
+		return false
+	}
+	var (
+		info *unix.TCPInfo
+		err  error
+	)
+	controlErr := d.relay.raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	return controlErr == nil && err == nil && info.State == tcpClose
+}
+
+// tcpClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
+const tcpClose = 7
 
 // step moves what there is. It returns false to be called again when the socket can be read.
 func (d *download) step(fd uintptr) bool {
@@ -68,7 +112,7 @@ func (d *download) step(fd uintptr) bool {
 	}
 }
 
-// look finds out why the socket has no bytes. It returns what step does, or that there are some after all.
+// look finds out why the socket has no bytes: an end that the host has said, or one by RST whose error the other direction was told. It returns what step does, or that there are some after all.
 func (d *download) look() (done, more bool) {
 	var one [1]byte
 	n, _, err := unix.Recvfrom(d.fd, one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
@@ -83,6 +127,9 @@ func (d *download) look() (done, more bool) {
 		return true, false
 	}
 	d.stop = stopEnd
+	if d.isReset() {
+		d.stop, d.err = stopError, unix.ECONNRESET
+	}
 	return true, false
 }
 

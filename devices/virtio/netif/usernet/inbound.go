@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type listener struct {
 	forward Forward
 	tcp     *net.TCPListener
 	udp     *net.UDPConn
+	raw     syscall.RawConn // of udp
 }
 
 // listen opens all of them.
@@ -57,6 +59,7 @@ func (l *listener) listen(f Forward) (err error) {
 	if f.UDP {
 		if l.udp, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err == nil {
 			f.HostPort = l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+			l.raw, err = l.udp.SyscallConn()
 		}
 	} else {
 		if l.tcp, err = listenTCP("tcp"+family, at); err == nil {
@@ -112,13 +115,13 @@ func (l *listener) serve() {
 // accepted connects a connection of the host to the guest.
 func (l *listener) accepted(conn *net.TCPConn) {
 	b := l.b
-	if !b.enter() {
-		b.logDropped("TCP connection refused", "connections", maxTCPFlows)
+	if !b.enterForwarded() {
+		b.logDropped("TCP connection of a client refused", "connections", b.tcpFlows.Load(), "of clients", b.forwarded.Load())
 		reset(conn)
 		return
 	}
 	go func() {
-		defer b.leave()
+		defer b.leaveForwarded()
 		var queue waiter.Queue
 		ep, err := b.connect(&queue, netip.AddrPortFrom(l.forward.Guest, l.forward.GuestPort))
 		if err != nil {
@@ -136,6 +139,7 @@ const firstInboundPort = 1<<16 - maxUDPFlows
 // A client is somebody on the host's side who sends to a forwarded UDP port. The guest sees him as a port of the gateway.
 type client struct {
 	addr netip.AddrPort
+	to   unix.Sockaddr // the same
 	from *listener
 	port uint16
 	used time.Time
@@ -145,6 +149,9 @@ type clientKey struct {
 	addr netip.AddrPort
 	from *listener
 }
+
+// maxSame is how many clients may have one address: whoever sends from all of his ports is not to take those of others.
+const maxSame = maxUDPFlows / 4
 
 // An inboundTable has all clients. A client keeps his port until it is needed for another.
 type inboundTable struct {
@@ -158,31 +165,44 @@ func (t *inboundTable) init() {
 }
 
 // get returns the client with the given address, a new one if necessary.
-func (t *inboundTable) get(l *listener, addr netip.AddrPort) *client {
+func (t *inboundTable) get(l *listener, addr netip.AddrPort) (*client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := clientKey{addr, l}
 	c := t.byKey[k]
 	if c == nil {
-		c = &client{addr: addr, from: l}
-		if len(t.byPort) < maxUDPFlows {
-			c.port = firstInboundPort + uint16(len(t.byPort))
-		} else {
-			c.port = t.evict()
+		_, to, err := sockaddr(addr)
+		if err != nil {
+			return nil, err
 		}
+		c = &client{addr: addr, to: to, from: l, port: t.port(addr.Addr())}
 		t.byKey[k], t.byPort[c.port] = c, c
 	}
 	c.used = time.Now()
-	return c
+	return c, nil
 }
 
-// evict forgets the client that was idle longest and returns his port.
-func (t *inboundTable) evict() uint16 {
-	var oldest *client
+// port returns a port for a client with the given address: of the client that was idle longest, if there is no other, or if there are too many with the address.
+func (t *inboundTable) port(addr netip.Addr) uint16 {
+	var oldest, oldestSame *client
+	same := 0
 	for _, c := range t.byPort {
 		if oldest == nil || c.used.Before(oldest.used) {
 			oldest = c
 		}
+		if c.addr.Addr() != addr {
+			continue
+		}
+		same++
+		if oldestSame == nil || c.used.Before(oldestSame.used) {
+			oldestSame = c
+		}
+	}
+	switch {
+	case same >= maxSame:
+		oldest = oldestSame
+	case len(t.byPort) < maxUDPFlows:
+		return firstInboundPort + uint16(len(t.byPort))
 	}
 	delete(t.byKey, clientKey{oldest.addr, oldest.from})
 	return oldest.port
@@ -202,8 +222,13 @@ func (t *inboundTable) answer(k flowKey, payload []byte) bool {
 	if c == nil {
 		return false
 	}
-	c.from.udp.WriteToUDPAddrPort(payload, c.addr)
+	c.send(payload)
 	return true
+}
+
+// send gives the socket one datagram. What it does not take at once is lost, as datagrams may be: to wait would hold up all that the guest sends.
+func (c *client) send(payload []byte) {
+	_ = c.from.raw.Control(func(fd uintptr) { _ = unix.Sendto(int(fd), payload, unix.MSG_DONTWAIT, c.to) })
 }
 
 // serveUDP passes datagrams of clients to the guest.
@@ -221,8 +246,11 @@ func (l *listener) serveUDP() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err == nil {
-			b.putDatagram(route, b.inbound.get(l, addr).port, l.forward.GuestPort, p[:n])
+		if err != nil {
+			continue
+		}
+		if c, err := b.inbound.get(l, addr); err == nil {
+			b.putDatagram(route, c.port, l.forward.GuestPort, p[:n])
 		}
 	}
 }

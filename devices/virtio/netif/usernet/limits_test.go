@@ -42,6 +42,136 @@ func TestTCPFlows(t *testing.T) {
 	b.tcpFlows.Add(1 - maxTCPFlows)
 }
 
+// TestForwardedFlows holds the bound on connections that the host's side begins, which leaves the guest's own a place.
+func TestForwardedFlows(t *testing.T) {
+	b := newBackend(t, Config{Forwards: []Forward{{GuestPort: 80}}})
+	g := newGuest(t, b, allOffloads)
+	go greet(listenInGuest(t, g))
+	b.forwarded.Add(maxForwarded) // of others
+	b.tcpFlows.Add(maxForwarded)
+	if n, err := hostReads(b.Forwards()[0].HostPort); n != 0 || err == nil || os.IsTimeout(err) {
+		t.Errorf("one more from the host: %d bytes, %v", n, err)
+	}
+	g.mustDial(hostServer(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) }))
+	b.forwarded.Add(-1)
+	if n, err := hostReads(b.Forwards()[0].HostPort); n != 1 {
+		t.Errorf("the last from the host: %d bytes, %v", n, err)
+	}
+	b.forwarded.Add(1 - maxForwarded)
+	b.tcpFlows.Add(-maxForwarded)
+}
+
+// TestQueueBytes holds the bound on what waits for a guest that acknowledges and does not take: then there is room again.
+func TestQueueBytes(t *testing.T) {
+	b := newBackend(t, Config{})
+	const size = 64 << 10
+	segment := func() bool { return b.queue.put(entry{bytes: size}) }
+	n := 0
+	for segment() {
+		n++
+	}
+	if n != queueBytes/size {
+		t.Errorf("%d segments of %d bytes wait", n, size)
+	}
+	b.queue.take()
+	if !segment() || segment() {
+		t.Error("there is not room for one and one only")
+	}
+}
+
+// TestGathers has connections send when there are no buffers left to gather segments in, and holds that those that there are come back, also from one
+// whose host takes nothing.
+func TestGathers(t *testing.T) {
+	b := newBackend(t, Config{})
+	g := newGuest(t, b, allOffloads)
+	addr, accepted := silent(t)
+	fill(t, g, addr)
+	<-accepted
+	abortAll(g)
+	awaitConnections(t, b, 0)
+	if n := b.gathers.Load(); n != 0 {
+		t.Fatalf("%d buffers have not come back", n)
+	}
+	b.gathers.Add(maxGathers)
+	c := g.mustDial(hostServer(t, func(c *net.TCPConn) { io.Copy(c, c) }))
+	want := bytes.Repeat([]byte("0123456789"), 20_000)
+	go func() {
+		for rest := want; len(rest) > 0; {
+			n, _ := c.Write(rest[:min(len(rest), 700)])
+			rest = rest[n:]
+		}
+		c.CloseWrite()
+	}()
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d came back, or others: %v", len(got), len(want), err)
+	}
+	awaitConnections(t, b, 0)
+	if n := b.gathers.Add(-maxGathers); n != 0 {
+		t.Errorf("%d buffers are counted", n)
+	}
+}
+
+// TestSocketBuffers holds that the kernel's buffers shrink with ours, and are the kernel's to size while they are large.
+func TestSocketBuffers(t *testing.T) {
+	addr, _ := silent(t)
+	c, err := net.Dial("tcp", strings.Replace(addr, "10.0.2.2", "127.0.0.1", 1))
+	must(t, err)
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	must(t, err)
+	sizes := func() (sizes [2]int) {
+		raw.Control(func(fd uintptr) {
+			sizes[0], _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
+			sizes[1], _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+		})
+		return sizes
+	}
+	before := sizes()
+	must(t, setSocket(raw, autotuned))
+	if got := sizes(); got != before {
+		t.Errorf("they were %d bytes and are %d", before, got)
+	}
+	must(t, setSocket(raw, minBuffer))
+	if want := [2]int{2 * minBuffer, 2 * minBuffer}; sizes() != want { // the kernel doubles it, for what it keeps beside the data
+		t.Errorf("they are %d bytes, want %d", sizes(), want)
+	}
+}
+
+// TestInboundClients holds that one who sends from many ports does not take the places of others, and that all have a port of their own.
+func TestInboundClients(t *testing.T) {
+	var table inboundTable
+	table.init()
+	l := new(listener)
+	get := func(host byte, port uint16) *client {
+		c, err := table.get(l, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, host}), port))
+		must(t, err)
+		return c
+	}
+	first := get(1, 1)
+	for port := range uint16(5000) {
+		get(2, port)
+	}
+	if again := get(1, 1); again != first {
+		t.Error("the first client has lost his place")
+	}
+	if n := len(table.byKey); n != maxSame+1 || len(table.byPort) != n {
+		t.Errorf("%d clients, %d ports", n, len(table.byPort))
+	}
+	for host := range byte(100) {
+		for port := range uint16(100) {
+			get(host, port)
+		}
+	}
+	if n := len(table.byKey); n != maxUDPFlows || len(table.byPort) != n {
+		t.Errorf("%d clients, %d ports", n, len(table.byPort))
+	}
+	for port, c := range table.byPort {
+		if c.port != port || port < firstInboundPort {
+			t.Fatalf("port %d is that of a client with %d", port, c.port)
+		}
+	}
+}
+
 // hostReads connects to a port of the host's and reads a byte.
 func hostReads(port uint16) (int, error) {
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))

@@ -48,9 +48,9 @@ func (l *link) deliver(p *stack.PacketBuffer) {
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	packets := list.AsSlice()
 	for _, p := range packets {
-		e := entry{packet: p.IncRef()}
+		e := entry{packet: p.IncRef(), bytes: p.Size()}
 		if p.TransportProtocolNumber != header.TCPProtocolNumber || p.Data().Size() == 0 {
-			e.loose = p.Size()
+			e.loose = e.bytes
 		}
 		if !l.b.queue.put(e) {
 			p.DecRef()

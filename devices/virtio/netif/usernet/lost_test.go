@@ -4,8 +4,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // silent serves connections by waiting for the test's end, which it does not hear of the guest's or the network's. It tells of each.
@@ -134,4 +137,61 @@ func TestUndelivered(t *testing.T) {
 		t.Errorf("%d connections are counted, and %d bytes of buffers", n, tcpMemory-left)
 	}
 	awaitConnections(t, b, 0)
+}
+
+// TestHostResets holds that the guest hears of the host's RST although it has taken no byte for long.
+func TestHostResets(t *testing.T) {
+	addr := hostServer(t, func(c *net.TCPConn) {
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Write(make([]byte, 128<<20))
+		c.SetLinger(0)
+	})
+	b := newBackend(t, Config{})
+	b.lookAfter = 10 * time.Millisecond
+	g := newGuest(t, b, allOffloads)
+	c := g.mustDial(addr)
+	awaitConnections(t, b, 0)
+	if _, err := io.Copy(io.Discard, c); err == nil {
+		t.Error("the guest read an end as if all were there")
+	}
+}
+
+// TestResetIsNoEnd holds that the host's RST is not taken for the end of what it has to say when the other direction was told the error, and that an end is one,
+// also when it is the second of the connection.
+func TestResetIsNoEnd(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		closed bool // by us
+		does   func(host *net.TCPConn)
+		want   stop
+	}{
+		{"RST", false, reset, stopError},
+		{"FIN", false, func(host *net.TCPConn) { host.CloseWrite() }, stopEnd},
+		{"the second FIN", true, func(host *net.TCPConn) { host.Close() }, stopEnd},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr, accepted := silent(t)
+			conn, err := net.Dial("tcp", strings.Replace(addr, "10.0.2.2", "127.0.0.1", 1))
+			must(t, err)
+			defer conn.Close()
+			r := &relay{conn: conn.(*net.TCPConn)}
+			r.raw, err = r.conn.SyscallConn()
+			must(t, err)
+			if c.closed {
+				r.closed.Store(true)
+				r.conn.CloseWrite()
+			}
+			c.does(<-accepted)
+			d := download{relay: r}
+			must(t, r.raw.Read(func(fd uintptr) bool {
+				d.fd = int(fd)
+				unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR) // as a write does
+				done, _ := d.look()
+				return done
+			}))
+			if d.stop != c.want {
+				t.Errorf("it stopped for %v, %v; want %v", d.stop, d.err, c.want)
+			}
+		})
+	}
 }

@@ -37,5 +37,5 @@ func (b *Backend) answerEcho(frame []byte) {
 	message.SetType(header.ICMPv4EchoReply)
 	message.SetChecksum(0)
 	message.SetChecksum(^checksum.Checksum(message, 0))
-	b.queue.put(entry{frame: frame, loose: len(frame)})
+	b.putFrame(frame)
 }

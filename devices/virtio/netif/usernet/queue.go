@@ -12,13 +12,17 @@ import (
 const (
 	queueFrames = 4096    // a power of two
 	queueLoose  = 4 << 20 // bytes of frames whose sender does not wait for the guest
+	// All bytes: a guest may acknowledge what it has not taken, and have the stack send more. Others have tcpMemory under way at most, and
+	// minBuffer for each connection.
+	queueBytes = tcpMemory + maxTCPFlows*minBuffer
 )
 
 // An entry is one frame that waits for the guest: a packet of the stack, or a whole Ethernet frame.
 type entry struct {
 	packet *stack.PacketBuffer
 	frame  []byte
-	loose  int // bytes that count for queueLoose
+	bytes  int // of packet or frame
+	loose  int // of them, those that count for queueLoose
 }
 
 func (e *entry) release() {
@@ -30,12 +34,13 @@ func (e *entry) release() {
 
 // A queue holds the frames for the guest, in order. Any goroutine puts; one at a time takes, also while another waits.
 //
-// TCP's segments are not counted by their bytes: they lie in the send buffers of their connections, which are
+// TCP's segments are not loose: they lie in the send buffers of their connections, which are
 // bounded and whose memory they share, so that a guest which does not take frames stops the senders.
 type queue struct {
 	mu      sync.Mutex
 	ring    []entry // made at the first frame
 	head, n int
+	bytes   int
 	loose   int
 	waiting bool // the taker sleeps, or will
 	held    bool // it is not to be woken
@@ -56,7 +61,7 @@ func (q *queue) init() error {
 // put appends e and reports whether there was room. If not, e is the caller's.
 func (q *queue) put(e entry) bool {
 	q.mu.Lock()
-	if q.closed || q.n == queueFrames || e.loose > 0 && q.loose+e.loose > queueLoose {
+	if q.closed || q.n == queueFrames || e.loose > 0 && q.loose+e.loose > queueLoose || q.bytes+e.bytes > queueBytes {
 		q.mu.Unlock()
 		return false
 	}
@@ -65,6 +70,7 @@ func (q *queue) put(e entry) bool {
 	}
 	q.ring[(q.head+q.n)%queueFrames] = e
 	q.n++
+	q.bytes += e.bytes
 	q.loose += e.loose
 	wake := q.toWake()
 	q.mu.Unlock()
@@ -72,6 +78,11 @@ func (q *queue) put(e entry) bool {
 		q.signal()
 	}
 	return true
+}
+
+// putFrame has a frame of our own wait for the guest, if there is room.
+func (b *Backend) putFrame(frame []byte) {
+	b.queue.put(entry{frame: frame, bytes: len(frame), loose: len(frame)})
 }
 
 // toWake reports whether the taker has to be woken now, which is then the caller's to do. q.mu is locked.
@@ -116,6 +127,7 @@ func (q *queue) take() (entry, bool) {
 	q.ring[q.head] = entry{}
 	q.head = (q.head + 1) % queueFrames
 	q.n--
+	q.bytes -= e.bytes
 	q.loose -= e.loose
 	return e, true
 }

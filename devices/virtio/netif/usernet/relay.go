@@ -2,6 +2,7 @@ package usernet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type relay struct {
 	most    int         // bytes that are read at once
 	failed  atomic.Bool // one direction has ended by an error, so both have
 	sent    atomic.Bool // all that the host had to say, and the FIN behind it
+	closed  atomic.Bool // the host's socket for writing, or it is being closed
 	up      upload
 	down    download
 	changed [2]chan struct{} // the endpoint can be read, written
@@ -34,17 +36,17 @@ type relay struct {
 
 // relay runs until both directions have ended, and the guest has taken all.
 func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPConn) {
+	size := b.memory.take()
+	defer b.memory.give(size)
 	raw, err := conn.SyscallConn()
 	if err == nil {
-		err = keepUrgent(raw)
+		err = setSocket(raw, size)
 	}
 	if err != nil {
 		ep.Abort()
 		conn.Close()
 		return
 	}
-	size := b.memory.take()
-	defer b.memory.give(size)
 	options := ep.SocketOptions()
 	options.SetSendBufferSize(int64(size), false)
 	options.SetReceiveBufferSize(int64(size), false)
@@ -61,7 +63,10 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 			ep.Shutdown(tcpip.ShutdownWrite)
 		})
 	}()
-	r.end(r.up.run(r), func() { conn.CloseWrite() })
+	r.end(r.up.run(r), func() {
+		r.closed.Store(true)
+		conn.CloseWrite()
+	})
 	<-done
 	conn.Close()
 	r.deliver()
@@ -148,12 +153,21 @@ func (r *relay) end(err error, usual func()) {
 	}
 }
 
-// keepUrgent has urgent data of the host come in line with the rest. Otherwise the byte is a hole in what can be read, which the
-// number of bytes that are there does not tell of.
-func keepUrgent(raw syscall.RawConn) error {
+// autotuned is how large a connection's buffer is at least for the kernel to size those of its socket as it pleases, which is up to some MiB.
+const autotuned = 128 << 10
+
+// setSocket sets what a relay needs of the host's socket, given the size of the endpoint's buffers.
+func setSocket(raw syscall.RawConn, size int) error {
 	var err error
 	if controlErr := raw.Control(func(fd uintptr) {
+		// Urgent data of the host come in line with the rest. Otherwise the byte is a hole in what can be read, which the
+		// number of bytes that are there does not tell of.
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+		if size < autotuned { // it is one of many
+			err = errors.Join(err,
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, size),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size))
+		}
 	}); controlErr != nil {
 		return controlErr
 	}

@@ -85,6 +85,20 @@ func (b *Backend) leave() {
 	b.flows.Done()
 }
 
+// enterForwarded is enter for one that the host's side began.
+func (b *Backend) enterForwarded() bool {
+	if b.forwarded.Add(1) > maxForwarded || !b.enter() {
+		b.forwarded.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (b *Backend) leaveForwarded() {
+	b.forwarded.Add(-1)
+	b.leave()
+}
+
 // accept handles a SYN of the guest, in a goroutine of its own. The host's connection comes first, so that the guest gets
 // the RST of a port that nobody listens at, as it would without us.
 func (b *Backend) accept(r *tcp.ForwarderRequest) {

@@ -16,6 +16,9 @@ const (
 
 var gatherPool = sync.Pool{New: func() any { return new([gatherSize]byte) }}
 
+// maxGathers is how many connections may gather at a time. A socket that takes no more keeps its buffer; the rest write what they get.
+const maxGathers = 128
+
 // errSocket ends a read of the endpoint because the socket takes no more.
 var errSocket = errors.New("socket not ready")
 
@@ -35,7 +38,10 @@ type upload struct {
 // run returns nil after the guest's FIN.
 func (u *upload) run(r *relay) error {
 	u.relay = r
-	defer u.free()
+	defer func() { // also with what no socket takes any more
+		u.start = u.end
+		u.free()
+	}()
 	step := u.step
 	for {
 		if err := r.raw.Write(step); err != nil {
@@ -102,7 +108,7 @@ func (u *upload) Write(p []byte) (int, error) {
 	if u.failed {
 		return 0, errSocket
 	}
-	if len(p) >= gatherBelow {
+	if len(p) >= gatherBelow || u.buffer == nil && !u.gather() {
 		if !u.flush() {
 			return 0, errSocket
 		}
@@ -111,9 +117,6 @@ func (u *upload) Write(p []byte) (int, error) {
 			return n, errSocket
 		}
 		return n, nil
-	}
-	if u.buffer == nil {
-		u.buffer = gatherPool.Get().(*[gatherSize]byte)
 	}
 	n := copy(u.buffer[u.end:], p)
 	u.end += n
@@ -156,10 +159,22 @@ func (u *upload) send(p []byte) int {
 	return sent
 }
 
+// gather takes a buffer and reports whether there was one.
+func (u *upload) gather() bool {
+	b := u.relay.b
+	if b.gathers.Add(1) > maxGathers {
+		b.gathers.Add(-1)
+		return false
+	}
+	u.buffer = gatherPool.Get().(*[gatherSize]byte)
+	return true
+}
+
 // free gives the buffer back if nothing waits in it.
 func (u *upload) free() {
 	if u.buffer != nil && u.start == u.end {
 		gatherPool.Put(u.buffer)
 		u.buffer = nil
+		u.relay.b.gathers.Add(-1)
 	}
 }

@@ -19,9 +19,9 @@
 //
 // # Bounds
 //
-// 4096 TCP connections, of which 256 may be half open; 1024 UDP flows and 64 pings, of which the one that is idle longest
-// makes room for a new one; a flow ends after a minute of idleness. TCP buffers share 32 MiB a direction, but no
-// connection gets less than 16 KiB nor more than 4 MiB. 4096 frames wait for the guest, among them at most 4 MiB of
+// 4096 TCP connections, of which 256 may be half open, and 3072 be clients of forwarded ports; 1024 UDP flows and 64 pings, of which the one that is idle longest
+// makes room for a new one; a flow ends after a minute of idleness. 1024 clients of forwarded UDP ports, 256 of them with one address. TCP buffers share 32 MiB a direction, but no
+// connection gets less than 16 KiB nor more than 4 MiB, and the buffers of the host's sockets, which are the kernel's to size for the first, shrink with them. 4096 frames of 96 MiB wait for the guest, among them at most 4 MiB of
 // other things than TCP, whose senders wait for acknowledgements anyway. What is beyond the bounds is dropped, or
 // refused by RST, and the log has a line.
 //
@@ -70,11 +70,13 @@ type Backend struct {
 	memory    budget
 	udp       flowTable
 	echo      flowTable
-	tcpFlows  atomic.Int32
+	tcpFlows  atomic.Int32 // of them, forwarded are those that the host's clients began
+	forwarded atomic.Int32
+	gathers   atomic.Int32 // buffers of uploads
 	inbound   inboundTable
 	listeners []listener
 
-	deliveryTime time.Duration
+	deliveryTime, lookAfter time.Duration
 
 	// ctx ends with Close; flows counts the goroutines that end then.
 	ctx    context.Context
@@ -92,7 +94,7 @@ func New(cfg Config) (*Backend, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	b := &Backend{cfg: cfg, log: cfg.Log, deliveryTime: deliveryTime}
+	b := &Backend{cfg: cfg, log: cfg.Log, deliveryTime: deliveryTime, lookAfter: lookAfter}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
