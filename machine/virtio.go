@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"os"
+	"sync"
 
 	"govmm/devices"
 	"govmm/devices/eventfd"
@@ -112,11 +113,15 @@ func (m *Machine) keepTransport(t transport) {
 	})
 }
 
-// stopTransports ends the virtio devices and waits for their requests.
+// stopTransports ends the virtio devices, all at once, and waits for their requests.
 func (m *Machine) stopTransports() {
+	var stopped sync.WaitGroup
 	for i, t := range m.transports {
-		if err := t.Close(); err != nil {
-			m.log.Warn("virtio device did not stop cleanly", "device", i, "err", err)
-		}
+		stopped.Go(func() {
+			if err := t.Close(); err != nil {
+				m.log.Warn("virtio device did not stop cleanly", "device", i, "err", err)
+			}
+		})
 	}
+	stopped.Wait()
 }

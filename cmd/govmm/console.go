@@ -19,10 +19,12 @@ import (
 type console struct {
 	in       *os.File
 	terminal bool
-	saved    *term.State
-	guard    *guard                  // puts the terminal back if we cannot; may be nil
 	end      context.CancelCauseFunc // ends the run
 	log      *slog.Logger
+
+	mu    sync.Mutex
+	saved *term.State
+	guard *guard // puts the terminal back if we cannot; may be nil
 }
 
 // openConsole looks at standard input; a terminal becomes raw with start.
@@ -52,6 +54,8 @@ func (c *console) start(ctx context.Context, send func(context.Context, []byte) 
 		return fmt.Errorf("terminal: %w", err)
 	}
 	c.saved = saved
+	// Before the run has ended, which may have to wait for a slow disk.
+	context.AfterFunc(ctx, c.restore)
 	typed := newTypeahead()
 	context.AfterFunc(ctx, typed.close)
 	go c.read(typed)
@@ -73,8 +77,10 @@ func (c *console) input() io.Reader {
 	return c.in
 }
 
-// restore gives the terminal back as it was. It may be called at any time, and twice.
+// restore gives the terminal back as it was. It may be called at any time after start, and twice.
 func (c *console) restore() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.saved != nil {
 		_ = term.Restore(int(c.in.Fd()), c.saved)
 		c.saved = nil
