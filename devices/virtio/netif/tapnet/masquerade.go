@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -90,29 +91,35 @@ func field(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []
 	}
 }
 
-// locked does steps, all of them whatever fails, while no other process of ours does any: tables and IP forwarding belong to the whole host. What they
-// lock is a file that is there wherever there are taps, and that nobody else locks.
-func locked(steps ...func() error) error {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+// lockFile is what those who change tables and IP forwarding lock: a file of each network namespace that only its administrators may open, so that
+// nobody else can keep them waiting. What is in it is no matter.
+const lockFile = "/proc/sys/net/ipv4/tcp_fastopen_key"
+
+// lockTime is far beyond what steps take.
+const lockTime = 30 * time.Second
+
+// locked does steps, all of them whatever fails, while no other process of ours does any: tables and IP forwarding belong to the whole host.
+func locked(steps ...func() error) error { return lockedWithin(lockTime, steps...) }
+
+func lockedWithin(limit time.Duration, steps ...func() error) error {
+	fd, err := unix.Open(lockFile, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("/dev/net/tun: %w", err)
+		return fmt.Errorf("%s: %w", lockFile, err)
 	}
 	defer unix.Close(fd)
-	if err := flock(fd); err != nil {
-		return fmt.Errorf("/dev/net/tun: %w", err)
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(deadline) {
+			return fmt.Errorf("%s, which is locked while a routed tap comes or goes: %w (who holds it: lslocks)", lockFile, err)
+		}
 	}
 	for _, step := range steps {
 		err = errors.Join(err, step())
 	}
 	return err
-}
-
-func flock(fd int) error {
-	for {
-		if err := unix.Flock(fd, unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // unmasquerade removes the table of a tap, which may be empty, and those of taps that are not there any more.

@@ -169,6 +169,30 @@ func TestRoutedCleansUp(t *testing.T) {
 	os.WriteFile(forwardFile, []byte("0"), 0)
 }
 
+// TestLock holds that steps wait for those of another process, but not for ever, and that only who may make taps can keep them waiting.
+func TestLock(t *testing.T) {
+	other, err := os.Open(lockFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if st, err := other.Stat(); err != nil || st.Mode().Perm()&0o077 != 0 {
+		t.Errorf("others may open %s: %v, %v", lockFile, st.Mode(), err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	did := false
+	step := func() error { did = true; return nil }
+	if err := lockedWithin(50*time.Millisecond, step); !errors.Is(err, unix.EWOULDBLOCK) || did {
+		t.Errorf("the lock of another process: %v, done %v", err, did)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { unix.Flock(int(other.Fd()), unix.LOCK_UN) })
+	if err := locked(step); err != nil || !did {
+		t.Errorf("when it is given back: %v, done %v", err, did)
+	}
+}
+
 // TestLeftByKill finds the table of a process that was killed, whose tap is gone.
 func TestLeftByKill(t *testing.T) {
 	n := newNetwork(t, Options{Routed: true})
