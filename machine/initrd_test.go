@@ -13,7 +13,8 @@ func TestDiscardInitrd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Machine{ram: ram, start: make(chan struct{})}
+	m := newBare()
+	m.ram = ram
 	m.onClose(ram.Close)
 	data := ram.Regions()[0].Data
 	for i := range data {

@@ -45,6 +45,8 @@ type Machine struct {
 	vcpusDone     sync.WaitGroup
 	start         chan struct{} // closed when the vCPUs may run
 	pausing       pausing
+	over          context.Context // done when the run has ended, by ends
+	ends          context.CancelFunc
 
 	mu      sync.Mutex
 	begun   bool // Run or Close closed start
@@ -55,14 +57,22 @@ type Machine struct {
 	events  []*eventfd.Event // irqfds that vCPUs opened
 }
 
+// newBare makes a machine that has nothing yet, not even RAM.
+func newBare() *Machine {
+	m := &Machine{start: make(chan struct{})}
+	m.over, m.ends = context.WithCancel(context.Background())
+	m.pausing.changed.L = &m.pausing.mu
+	return m
+}
+
 // New makes a machine and loads the kernel into it. Nothing runs yet. It fails with
 // a *ConfigError, an error of bootimage or one of kvm. The caller closes the machine.
 func New(cfg Config) (_ *Machine, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Machine{cfg: cfg, log: cfg.log(), start: make(chan struct{})}
-	m.pausing.changed.L = &m.pausing.mu
+	m := newBare()
+	m.cfg, m.log = cfg, cfg.log()
 	defer func() {
 		if err != nil {
 			m.Close()
@@ -246,6 +256,7 @@ func (m *Machine) end(o Outcome, err error) {
 	if !first {
 		return
 	}
+	m.ends()
 	m.kickAll() // first: the log may block
 	m.log.Debug("the run ends", "outcome", o.Reason, "err", err)
 }
@@ -259,10 +270,18 @@ func (m *Machine) kickAll() {
 }
 
 // WriteConsole feeds p to the guest's serial port and blocks until the guest
-// has taken it all or ctx ends. It tells how many bytes were taken; none is lost.
+// has taken it all, ctx ends or the run does, with ErrEnded. It tells how many bytes were taken; none is lost.
 // One call at a time keeps the bytes in order.
 func (m *Machine) WriteConsole(ctx context.Context, p []byte) (int, error) {
-	return m.uart.Receive(ctx, p)
+	both, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(m.over, cancel)
+	defer stop()
+	n, err := m.uart.Receive(both, p)
+	if err != nil && ctx.Err() == nil {
+		err = ErrEnded
+	}
+	return n, err
 }
 
 // KernelMapping says where the kernel maps itself, once it has page tables of its own. It is zero where that is not known.
@@ -281,6 +300,7 @@ func (m *Machine) Close() error {
 		return nil
 	}
 	m.closed = true
+	m.ends()
 	neverRan := !m.begun
 	m.begun = true
 	m.mu.Unlock()

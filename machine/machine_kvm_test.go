@@ -184,6 +184,27 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestConsoleEnds holds that input which the guest does not take is waited for no longer than the run, or the machine that never ran.
+func TestConsoleEnds(t *testing.T) {
+	for name, end := range map[string]func(m *Machine){
+		"run":     func(m *Machine) { m.Run(t.Context()) },
+		"machine": func(m *Machine) { m.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, Config{Image: image(powerOff)})
+			written := make(chan error, 1)
+			go func() {
+				_, err := m.WriteConsole(t.Context(), make([]byte, 1000))
+				written <- err
+			}()
+			end(m)
+			if err := <-written; !errors.Is(err, ErrEnded) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 // TestNothingLeft holds that a machine that ended, one that was never run and one that could not
 // be made leave no goroutine, descriptor or mapping of a vCPU.
 func TestNothingLeft(t *testing.T) {

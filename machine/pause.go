@@ -9,7 +9,7 @@ import (
 	"govmm/kvm"
 )
 
-// ErrEnded is what the methods for machines that stand still give when the run has ended, or has ended meanwhile.
+// ErrEnded is what WriteConsole and the methods for machines that stand still give when the run has ended, or has ended meanwhile.
 var ErrEnded = errors.New("the run of the machine has ended")
 
 // ErrRunning is what OnVCPU gives for a vCPU that does not stand still.
