@@ -88,18 +88,30 @@ func (c *comparison) pair(ctx context.Context, p place) (hosts, its *probe.Facts
 	return hosts, its, err
 }
 
-// compared looks at the places beside the host of which there are facts. Without those of the virtual machine there is nothing to compare.
-func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its *probe.Facts)) error {
+// compared looks at the places beside the host of which there are facts, and counts the containers among them. Without those of the virtual machine there is nothing to compare.
+func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its *probe.Facts)) (containers int, err error) {
 	for _, p := range c.guests() {
 		hosts, its, err := c.pair(ctx, p)
 		switch {
 		case err == nil:
 			look(p, hosts, its)
+			if p.subject().Kind == report.KindContainer {
+				containers++
+			}
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return containers, context.Cause(ctx)
 		case p.subject().Kind == report.KindVM:
-			return fmt.Errorf("%s: %w", p.subject().Title, err)
+			return containers, fmt.Errorf("%s: %w", p.subject().Title, err)
 		}
 	}
-	return nil
+	return containers, nil
+}
+
+// alone is contradicted for a claim of which no container was seen: half of what it says is not shown.
+func (c *comparison) alone(k *report.Claim, containers int, err error) error {
+	if containers == 0 && err == nil && judge(k.Checks) == report.Holds {
+		k.Verdict = report.Partly
+		k.Finding += " No container was seen."
+	}
+	return contradicted(k, err)
 }

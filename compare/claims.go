@@ -50,8 +50,8 @@ func allClaims() []claim {
 			"A virtual machine with 1 CPU and 128 MiB says what it has, and then allocates memory until it is stopped. The container's limits are read from its cgroup.",
 			"Limits of a container's cgroup are there when someone sets them; the default bundle of runtimes sets none.", (*comparison).resources},
 		{4, "isolation", "Strong isolation: trouble in one VM does not affect the others",
-			"In one virtual machine the kernel panics, processes fork until nothing is left, memory is exhausted, a file system is filled. Meanwhile a second virtual machine and the host sleep for " +
-				"10 ms and do a little work, again and again; by how much they are late is their latency.",
+			"In one virtual machine the kernel panics, processes fork for ten seconds or until there are a thousand, memory is exhausted, a file system is filled. From its start to its end a second virtual machine " +
+				"and the host sleep for 10 ms and do a little work, again and again; by how much they are late is their latency.",
 			"Nothing of it is run in a container or on the host: there the probe says what stands in the way. Neighbours on one processor share its time, which is not counted as harm.", (*comparison).isolation},
 		{5, "surface", "A container's security rests on the shared kernel",
 			"The command is run under ptrace in each place, and its different system calls are counted; so are those of the monitor while a virtual machine runs it. Capabilities, seccomp and kernel interfaces " +

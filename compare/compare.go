@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,7 @@ func Run(ctx context.Context, o Options) (r *report.Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, removeAll(dir)) }()
 	c := &comparison{Options: o, dir: dir, facts: make(map[string]*probe.Facts), factsErr: make(map[string]error)}
 	begun := time.Now()
 	if err := c.stage(); err != nil {
@@ -111,11 +112,48 @@ func (c *comparison) stage() error {
 			}
 		}
 	}
-	if err := os.WriteFile(filepath.Join(c.probeRoot, probeName), c.Probe, 0o755); err != nil {
+	return c.addProbe()
+}
+
+// addProbe puts the probe, and what a disk is mounted on, into the root file system, in place of what has their names there, and wherever that leads. A container's root is
+// read-only, so what is mounted on must be there.
+func (c *comparison) addProbe() error {
+	root, err := os.OpenRoot(c.probeRoot)
+	if err != nil {
 		return err
 	}
-	// A container's root is read-only, so what is mounted on must be there.
-	return os.Mkdir(filepath.Join(c.probeRoot, containerDisk), 0o755)
+	defer root.Close()
+	for _, name := range []string{probeName, containerDisk[1:]} {
+		if err := root.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	if err := root.Mkdir(containerDisk[1:], 0o755); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(probeName, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(c.Probe)
+	return errors.Join(err, f.Close())
+}
+
+// removeAll removes a directory, also where an ordinary user has made directories in it that cannot be written, as many root file systems have.
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			return os.Chmod(path, 0o700) // before it is read
+		}
+		return err
+	})
+	if again := os.RemoveAll(dir); again != nil {
+		return errors.Join(again, err)
+	}
+	return nil
 }
 
 // findPlaces makes the places, also those in which nothing can run, so that the report has their columns.
@@ -127,8 +165,20 @@ func (c *comparison) findPlaces(ctx context.Context) {
 		if err != nil {
 			c.Missing = append(c.Missing, err.Error())
 		}
-		c.places = append(c.places, newContainer(r, version, c.dir))
+		c.places = append(c.places, newContainer(r, c.newID(r.Name()), version, c.dir))
 	}
+}
+
+// newID makes a name for a place that no other has.
+func (c *comparison) newID(name string) string {
+	taken := func(id string) bool {
+		return slices.ContainsFunc(c.places, func(p place) bool { return p.subject().ID == id })
+	}
+	id := name
+	for n := 2; taken(id); n++ {
+		id = fmt.Sprintf("%s-%d", name, n)
+	}
+	return id
 }
 
 // vmMissing says why there can be no virtual machine.

@@ -2,9 +2,11 @@ package compare
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +105,88 @@ func TestClaims(t *testing.T) {
 		if k.Verdict != tt.want {
 			t.Errorf("%s with govmm %q and runtime %q: %s, want %s: %s\n%+v\n%+v", tt.key, tt.govmm, tt.runtime, k.Verdict, tt.want, k.Finding, k.Checks, k.Rows)
 		}
+	}
+}
+
+// TestHostIsSpared has a root file system and a command that would harm the host: where the probe is to lie there is a link out of it, or a pipe, and the command
+// writes to the root directory.
+func TestHostIsSpared(t *testing.T) {
+	fast(t)
+	defer os.Remove("/" + mark)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, make := range map[string]func(path string) error{
+		"link":      func(path string) error { return os.Symlink(victim, path) },
+		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "sub"), 0o500) },
+	} {
+		o := options(t, "", "", "surface")
+		o.Command = []string{"mark"}
+		if err := errors.Join(os.Link(filepath.Join(o.Rootfs, "bin/hello"), filepath.Join(o.Rootfs, "bin/mark")),
+			make(filepath.Join(o.Rootfs, probeName)), make(filepath.Join(o.Rootfs, containerDisk))); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		leftNothing(t)
+		if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
+			t.Errorf("%s: what the link leads to is %q, %v", name, got, err)
+		}
+		if _, err := os.Lstat("/" + mark); err == nil {
+			t.Error("the command had the host's root directory")
+		}
+		k := r.Claim("surface")
+		if c, _ := k.Rows[0].Cell("host"); c.Figure == nil {
+			t.Errorf("%s: %s: %+v (the test must be a static program: CGO_ENABLED=0)", name, k.Rows[0].Title, c)
+		}
+	}
+}
+
+// TestRemoveAll removes directories that cannot be written, which only an ordinary user is kept from.
+func TestRemoveAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "top")
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "a/b"), 0o755), os.WriteFile(filepath.Join(dir, "a/b/file"), nil, 0o400),
+		os.Chmod(filepath.Join(dir, "a/b"), 0o500), os.Chmod(filepath.Join(dir, "a"), 0o500)); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeAll(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// TestAlone has no container: what is said of containers is not shown.
+func TestAlone(t *testing.T) {
+	fast(t)
+	for _, key := range []string{"hardware", "kernel", "resources", "surface"} {
+		k := claimOf(t, "", "broken", key)
+		if k.Verdict != report.Partly || !strings.Contains(k.Finding, "No container was seen") {
+			t.Errorf("%s: %s: %s", key, k.Verdict, k.Finding)
+		}
+	}
+}
+
+// TestNames has runtimes of one name, which are told apart.
+func TestNames(t *testing.T) {
+	fast(t)
+	o := options(t, "", "", "kernel")
+	o.Runtimes = append(o.Runtimes, options(t, "", "kernel").Runtimes[0], o.Runtimes[0])
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string]bool)
+	for _, s := range r.Subjects {
+		ids[s.ID] = true
+	}
+	if len(ids) != 5 {
+		t.Errorf("subjects %v", ids)
 	}
 }
 

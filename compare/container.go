@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"errors"
 	"os/exec"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 // container runs commands by an OCI runtime.
 type container struct {
 	runtime *oci.Runtime
+	id      string // its name, and a number if others have that
 	version string
 	dir     string // for bundles
 
@@ -19,12 +21,12 @@ type container struct {
 	open map[*exec.Cmd]*oci.Container
 }
 
-func newContainer(r *oci.Runtime, version, dir string) *container {
-	return &container{runtime: r, version: version, dir: dir, open: make(map[*exec.Cmd]*oci.Container)}
+func newContainer(r *oci.Runtime, id, version, dir string) *container {
+	return &container{runtime: r, id: id, version: version, dir: dir, open: make(map[*exec.Cmd]*oci.Container)}
 }
 
 func (c *container) subject() report.Subject {
-	return report.Subject{ID: c.runtime.Name(), Title: c.runtime.Name() + " container", Kind: report.KindContainer, Version: c.version}
+	return report.Subject{ID: c.id, Title: c.id + " container", Kind: report.KindContainer, Version: c.version}
 }
 
 func (c *container) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error) {
@@ -60,7 +62,11 @@ func (c *container) delete(cmd *exec.Cmd) error {
 func (c *container) pids(cmd *exec.Cmd) ([]int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open[cmd].PIDs()
+	pids, err := c.open[cmd].PIDs()
+	if err == nil && len(pids) == 0 {
+		err = errors.New("the container has no control group, so its processes are not known; as root it has one")
+	}
+	return pids, err
 }
 
 func (c *container) hostAddress() string { return "127.0.0.1" }

@@ -14,6 +14,14 @@ import (
 // list writes a list of names for a cell.
 func list(names []string) string { return someOf(names, 12) }
 
+// counted writes the length of one of the probe's lists.
+func counted(n int) string {
+	if n >= probe.MaxList {
+		return fmt.Sprintf("%d or more", n)
+	}
+	return strconv.Itoa(n)
+}
+
 // someOf writes the first of a list of names.
 func someOf(names []string, most int) string {
 	if len(names) == 0 {
@@ -32,14 +40,14 @@ func (c *comparison) hardware(ctx context.Context, k *report.Claim) error {
 		c.factRow(ctx, "hardware/hypervisor", "CPUID's hypervisor leaf", func(f *probe.Facts) string { return orNone(f.Hypervisor) }),
 		c.factRow(ctx, "hardware/cpu", "processor", func(f *probe.Facts) string { return f.CPUModel }),
 		c.factRow(ctx, "hardware/acpi", "ACPI tables", func(f *probe.Facts) string { return list(f.ACPI) }),
-		c.factRow(ctx, "hardware/pci", "PCI devices", func(f *probe.Facts) string { return strconv.Itoa(len(f.PCI)) }),
+		c.factRow(ctx, "hardware/pci", "PCI devices", func(f *probe.Facts) string { return counted(len(f.PCI)) }),
 		c.factRow(ctx, "hardware/virtio", "virtio devices", func(f *probe.Facts) string { return list(f.Virtio) }),
 		c.factRow(ctx, "hardware/disks", "disks", func(f *probe.Facts) string { return list(f.Disks) }),
 		c.factRow(ctx, "hardware/serial", "serial ports", func(f *probe.Facts) string { return list(f.Serial) }),
 		c.factRow(ctx, "hardware/nodes", "nodes in /dev", func(f *probe.Facts) string { return strconv.Itoa(f.Devices) }),
 		c.factRow(ctx, "hardware/nics", "network interfaces", func(f *probe.Facts) string { return list(f.NICs) }),
 	}
-	err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
+	containers, err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
 		title := p.subject().Title
 		if p.subject().Kind == report.KindVM {
 			check(k, its.Hypervisor == kvmVendor && (hosts.Hypervisor != kvmVendor || !slices.Equal(its.PCI, hosts.PCI)),
@@ -50,8 +58,12 @@ func (c *comparison) hardware(ctx context.Context, k *report.Claim) error {
 		check(k, its.Hypervisor == hosts.Hypervisor && its.CPUModel == hosts.CPUModel, "the %s's processor is the host's", title)
 		check(k, subset(its.Disks, hosts.Disks) && subset(its.PCI, hosts.PCI), "the %s sees no disk and no PCI device that is not the host's", title)
 	})
-	k.Finding = "The virtual machine has a processor with KVM's mark and devices of its own; a container has the host's, as far as it may see them."
-	return contradicted(k, err)
+	k.Finding = "The virtual machine has a processor with KVM's mark and devices of its own"
+	if containers > 0 {
+		k.Finding += "; a container has the host's, as far as it may see them"
+	}
+	k.Finding += "."
+	return c.alone(k, containers, err)
 }
 
 func orNone(s string) string {
@@ -85,9 +97,9 @@ func (c *comparison) kernel(ctx context.Context, k *report.Claim) error {
 		c.factRow(ctx, "kernel/release", "kernel", func(f *probe.Facts) string { return f.Kernel.Release }),
 		c.factRow(ctx, "kernel/bootid", "boot id", func(f *probe.Facts) string { return f.Kernel.BootID }),
 		c.factRow(ctx, "kernel/processes", "processes that are seen", func(f *probe.Facts) string { return strconv.Itoa(f.Processes) }),
-		c.factRow(ctx, "kernel/mounts", "mounts", func(f *probe.Facts) string { return strconv.Itoa(len(f.Mounts)) }),
+		c.factRow(ctx, "kernel/mounts", "mounts", func(f *probe.Facts) string { return counted(len(f.Mounts)) }),
 	}
-	err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
+	containers, err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
 		title := p.subject().Title
 		if p.subject().Kind == report.KindVM {
 			check(k, its.Kernel.BootID != "" && its.Kernel.BootID != hosts.Kernel.BootID, "the %s's boot id is not the host's", title)
@@ -95,11 +107,15 @@ func (c *comparison) kernel(ctx context.Context, k *report.Claim) error {
 		}
 		check(k, its.Kernel.BootID == hosts.Kernel.BootID && its.Kernel.Release == hosts.Kernel.Release, "the %s's boot id and kernel are the host's", title)
 	})
-	k.Finding = "The virtual machine runs a kernel that was booted for it; a container runs on the one that the host booted."
+	k.Finding = "The virtual machine runs a kernel that was booted for it"
+	if containers > 0 {
+		k.Finding += "; a container runs on the one that the host booted"
+	}
+	k.Finding += "."
 	if err == nil {
 		c.sideBySide(ctx, k)
 	}
-	return contradicted(k, err)
+	return c.alone(k, containers, err)
 }
 
 // sideBySide runs two virtual machines with different kernels at the same time.

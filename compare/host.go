@@ -2,10 +2,13 @@ package compare
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"govmm/compare/child"
 	"govmm/compare/report"
@@ -23,7 +26,7 @@ func (host) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error)
 		cmd := exec.CommandContext(ctx, filepath.Join(j.root, j.args[0]), j.args[1:]...)
 		cmd.Env = append(os.Environ(), j.env...)
 		child.Bind(cmd)
-		return cmd, nothing, nil
+		return cmd, func() error { return endGroup(cmd) }, nil
 	}
 	path, err := lookIn(j.root, j.args[0])
 	if err != nil {
@@ -37,11 +40,33 @@ func (host) prepare(ctx context.Context, j job) (*exec.Cmd, func() error, error)
 	if os.Geteuid() != 0 {
 		enterUserNamespace(cmd.SysProcAttr)
 	}
+	if mayMount() {
+		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS // what the command mounts goes with it
+	}
 	child.Bind(cmd)
-	return cmd, nothing, nil
+	return cmd, func() error { return endGroup(cmd) }, nil
 }
 
-func nothing() error { return nil }
+// endGroup ends what a command that has ended has left in its process group. What has made itself a session of its own stays, as after any command.
+func endGroup(cmd *exec.Cmd) error {
+	if cmd.Process == nil {
+		return nil
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		return fmt.Errorf("what %s has left: %w", cmd.Args[0], err)
+	}
+	return nil
+}
+
+// mayMount tells whether this process may mount file systems, or commands in a user namespace of their own may.
+func mayMount() bool {
+	if os.Geteuid() != 0 {
+		return true
+	}
+	var have [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capget(&header, &have[0]) == nil && have[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
 
 // enterUserNamespace gives a process the right to change its root directory, and no other that matters.
 func enterUserNamespace(a *syscall.SysProcAttr) {

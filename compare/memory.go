@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (c *comparison) duplicates(ctx context.Context, k *report.Claim) error {
 	one, _ := first.Cell("vm")
 	next, _ := more.Cell("vm")
 	if one.Figure == nil || next.Figure == nil {
-		return errors.New(one.Missing + next.Missing)
+		return errors.New(cmp.Or(one.Missing, next.Missing))
 	}
 	k.Rows = []report.Row{renamed(*first, "duplicates/first", "the first instance"), renamed(*more, "duplicates/more", "one more"),
 		c.vmRow("duplicates/clone", "one more clone of a snapshot", report.Bytes, nil, errNoSnapshots)}

@@ -53,13 +53,17 @@ func (c *comparison) resources(ctx context.Context, k *report.Claim) error {
 	if err := c.allocate(ctx, k); err != nil {
 		return err
 	}
-	err = c.compared(ctx, func(p place, hosts, its *probe.Facts) {
+	containers, err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
 		if p.subject().Kind == report.KindContainer {
 			check(k, its.CPUs == hosts.CPUs && its.Memory == hosts.Memory, "the %s sees the CPUs and the memory of the host", p.subject().Title)
 		}
 	})
-	k.Finding = "The virtual machine has what it was given, and cannot take more; a container sees the host's, and is limited by its cgroup where somebody has set a limit."
-	return contradicted(k, err)
+	k.Finding = "The virtual machine has what it was given, and cannot take more"
+	if containers > 0 {
+		k.Finding += "; a container sees the host's, and is limited by its cgroup where somebody has set a limit"
+	}
+	k.Finding += "."
+	return c.alone(k, containers, err)
 }
 
 // allocate has a command in the small virtual machine ask for more memory than there is.

@@ -1,12 +1,12 @@
 package compare
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +82,7 @@ func start(ctx context.Context, p place, j job) (*started, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &started{place: p, limit: cmp.Or(j.limit, defaultLimit), cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newCapture(maxErrors), ended: make(chan struct{})}
+	s := &started{place: p, limit: cmp.Or(j.limit, defaultLimit), cmd: cmd, done: done, stdout: newCapture(maxOutput), stderr: newErrors(), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	s.begun = time.Now()
 	if err := cmd.Start(); err != nil {
@@ -90,6 +90,9 @@ func start(ctx context.Context, p place, j job) (*started, error) {
 	}
 	go func() {
 		s.err = cmd.Wait()
+		if errors.Is(s.err, exec.ErrWaitDelay) {
+			s.err = nil // the command has ended as it should, and left others its output
+		}
 		s.total = time.Since(s.begun)
 		close(s.ended)
 	}()
@@ -99,11 +102,12 @@ func start(ctx context.Context, p place, j job) (*started, error) {
 // finish waits for the end.
 func (s *started) finish(ctx context.Context) (*outcome, error) {
 	<-s.ended // which ctx's end brings about
+	cut := context.Cause(ctx)
 	if err := s.done(); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if cut != nil {
+		return nil, cut
 	}
 	o := &outcome{total: s.total, err: s.err, first: -1, bytes: s.stdout.total, stdout: s.stdout.kept(), stderr: s.stderr.kept()}
 	if o.bytes > 0 {
@@ -129,7 +133,10 @@ func (s *started) await(ctx context.Context) ([]byte, error) {
 	case <-s.stdout.some:
 		return s.stdout.kept(), nil
 	case <-s.ended:
-		return nil, fmt.Errorf("it has ended without output: %w", (&outcome{err: s.err, stderr: s.stderr.kept()}).failure())
+		if err := (&outcome{err: s.err, stderr: s.stderr.kept()}).failure(); err != nil {
+			return nil, fmt.Errorf("it has ended without output: %w", err)
+		}
+		return nil, errors.New("it has ended without output")
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-time.After(s.limit):
@@ -137,18 +144,27 @@ func (s *started) await(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// A capture keeps the beginning of what is written to it.
+// A capture keeps the beginning of what is written to it, and maybe as much of the end.
 type capture struct {
 	some chan struct{} // closed with the first byte
+	ends bool          // keep the end
 
 	mu    sync.Mutex
 	head  child.Head
+	tail  []byte // of what is not in head
 	total int64
 	first time.Time
 }
 
 func newCapture(limit int) *capture {
 	return &capture{some: make(chan struct{}), head: child.Head{Limit: limit}}
+}
+
+// newErrors gives a capture for standard error: what has happened stands at its end.
+func newErrors() *capture {
+	c := newCapture(maxErrors)
+	c.ends = true
+	return c
 }
 
 // Write implements io.Writer.
@@ -160,11 +176,17 @@ func (c *capture) Write(p []byte) (int, error) {
 		close(c.some)
 	}
 	c.total += int64(len(p))
-	return c.head.Write(p)
+	kept := len(c.head.Bytes())
+	n, err := c.head.Write(p)
+	if c.ends {
+		c.tail = append(c.tail, p[len(c.head.Bytes())-kept:]...)
+		c.tail = c.tail[max(0, len(c.tail)-c.head.Limit):]
+	}
+	return n, err
 }
 
 func (c *capture) kept() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return bytes.Clone(c.head.Bytes())
+	return slices.Concat(c.head.Bytes(), c.tail)
 }

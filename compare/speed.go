@@ -149,8 +149,8 @@ func (c *comparison) judgeSpeed(k *report.Claim) error {
 			}
 		}
 	}
-	if len(k.Checks) == 0 {
-		return errors.New("nothing could be measured")
+	if len(own) == 0 {
+		return errors.New("nothing could be measured in the virtual machine")
 	}
 	k.Finding = "The virtual machine's time, to the host's: " + strings.Join(own, ", ") + "."
 	return nil

@@ -1,11 +1,13 @@
 package compare
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"strconv"
 	"strings"
 
@@ -17,22 +19,20 @@ import (
 func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	reached := make(map[string]probe.Trace)
 	k.Rows = append(k.Rows, c.row("surface/calls", "different system calls of the command, to the kernel of the place", report.Count, func(p place) report.Cell {
-		command, err := c.tracedCommand(p)
-		if err != nil {
-			return missing(err)
-		}
-		t, err := ask[probe.Trace](ctx, p, c.probeJob(append([]string{"trace", "--"}, command...)...))
+		j := c.probeJob(append([]string{"trace", "--"}, c.Command...)...)
+		j.probe = false // the command has the root directory that it has elsewhere, also on the host
+		t, err := ask[probe.Trace](ctx, p, j)
 		if err != nil {
 			return missing(err)
 		}
 		reached[p.subject().ID] = t
 		return figure([]float64{float64(t.Distinct)})
 	}))
-	monitor, err := c.traceMonitor(ctx)
+	monitor, monitorErr := c.traceMonitor(ctx)
 	cells := c.row("surface/hostcalls", "of these and the monitor's, those that reach the host's kernel", report.Count, func(p place) report.Cell {
 		if p.subject().Kind == report.KindVM {
-			if err != nil {
-				return missing(err)
+			if monitorErr != nil {
+				return missing(monitorErr)
 			}
 			return figure([]float64{float64(monitor.Distinct)})
 		}
@@ -51,7 +51,7 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	err = c.compared(ctx, func(p place, hosts, its *probe.Facts) {
+	containers, err := c.compared(ctx, func(p place, hosts, its *probe.Facts) {
 		same := its.Kernel.BootID == hosts.Kernel.BootID
 		if p.subject().Kind == report.KindContainer {
 			check(k, same, "the kernel that serves the %s's system calls is the host's", p.subject().Title)
@@ -59,20 +59,15 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 		}
 		check(k, !same, "the kernel that serves the virtual machine's system calls is its own")
 	})
-	k.Finding = fmt.Sprintf("A container's system calls go to the host's kernel. Of a virtual machine the host's kernel sees the monitor: %d different calls in all its life, whatever the guest does.", monitor.Distinct)
-	return contradicted(k, err)
-}
-
-// tracedCommand gives the command as the probe finds it: on the host, where it has no root directory of its own, by the whole path.
-func (c *comparison) tracedCommand(p place) ([]string, error) {
-	if p.subject().Kind != report.KindHost {
-		return c.Command, nil
+	if containers > 0 {
+		k.Finding = "A container's system calls go to the host's kernel. "
 	}
-	path, err := lookIn(c.root, c.Command[0])
-	if err != nil {
-		return nil, err
+	k.Finding += "Of a virtual machine the host's kernel sees the monitor"
+	if monitorErr == nil {
+		k.Finding += fmt.Sprintf(": %d different calls from its start to its end, while the guest ran the command", monitor.Distinct)
 	}
-	return append([]string{filepath.Join(c.root, path)}, c.Command[1:]...), nil
+	k.Finding += "."
+	return c.alone(k, containers, err)
 }
 
 // monitorRow says what the process that runs a virtual machine may do to the host.
@@ -113,14 +108,24 @@ func privileges(status []byte) string {
 
 // traceMonitor counts the monitor's own system calls while a virtual machine runs the command.
 func (c *comparison) traceMonitor(ctx context.Context) (probe.Trace, error) {
-	ctx, cancel := context.WithTimeout(ctx, defaultLimit)
+	limit := cmp.Or(c.Timeout, defaultLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end after %v", limit))
 	defer cancel()
 	cmd, done, err := c.vm.prepare(ctx, job{root: c.root, args: c.Command})
 	if err != nil {
 		return probe.Trace{}, err
 	}
-	defer done()
-	errs := newCapture(maxErrors)
+	errs := newErrors()
 	cmd.Stderr = errs
-	return probe.TraceCommand(ctx, cmd)
+	t, err := probe.TraceCommand(ctx, cmd)
+	err = errors.Join(err, done())
+	switch {
+	case ctx.Err() != nil:
+		return t, context.Cause(ctx)
+	case err != nil:
+		return t, err
+	case !cmd.ProcessState.Success():
+		return t, (&outcome{err: &exec.ExitError{ProcessState: cmd.ProcessState}, stderr: errs.kept()}).failure()
+	}
+	return t, nil
 }

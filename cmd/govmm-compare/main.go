@@ -43,20 +43,37 @@ type signalError struct{ signal syscall.Signal }
 
 func (e *signalError) Error() string { return fmt.Sprintf("ended by a signal (%v)", e.signal) }
 
-// untilSignal gives a context that ends with the first signal that asks the program to end. The second one ends the program as usual.
-func untilSignal() (context.Context, func()) {
+// untilSignal gives a context that ends with the first signal that asks the program to end. Further ones end nothing until stop is called: a terminal that is closed sends
+// two, and what was made for the comparison is being removed. A closed standard output is an error like others.
+func untilSignal() (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	got, pipe := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) { // as nohup does
+			signal.Notify(got, s)
+		}
+	}
+	signal.Notify(pipe, syscall.SIGPIPE)
+	stopped := make(chan struct{})
 	go func() {
-		select {
-		case s := <-got:
-			signal.Stop(got)
-			cancel(&signalError{s.(syscall.Signal)})
-		case <-ctx.Done():
+		for {
+			select {
+			case s := <-got:
+				if ctx.Err() != nil {
+					fmt.Fprintln(os.Stderr, "govmm: removing what was made for the comparison; only kill -9 is quicker, and leaves it")
+				}
+				cancel(&signalError{s.(syscall.Signal)})
+			case <-stopped:
+				return
+			}
 		}
 	}()
-	return ctx, func() { signal.Stop(got); cancel(nil) }
+	return ctx, func() {
+		signal.Stop(got)
+		signal.Stop(pipe)
+		close(stopped)
+		cancel(nil)
+	}
 }
 
 const help = `compare runs the same command with the same root file system in a virtual machine, in containers and on the host, and shows eleven claims that are

@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
 	"govmm/compare"
 	"govmm/compare/basefs"
+	"govmm/compare/child"
 	"govmm/compare/oci"
 	"govmm/compare/report"
 )
@@ -26,6 +28,9 @@ func (f *flags) run() error {
 	ctx, stop := untilSignal()
 	defer stop()
 	o, err := f.options(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -36,11 +41,11 @@ func (f *flags) run() error {
 	o.Progress = progress.tell
 	r, err := compare.Run(ctx, o)
 	progress.done()
-	if err != nil {
+	if r == nil {
 		return err
 	}
 	r.Notes = append(r.Notes, f.notes...)
-	return f.write(r)
+	return errors.Join(f.write(r), err) // what could not be removed takes nothing from what was measured
 }
 
 // options finds what flags leave out. What cannot be found is told in the report, unless nothing could be measured without it.
@@ -102,10 +107,12 @@ func (f *flags) findGovmm() (string, error) {
 	return filepath.Abs(path)
 }
 
+const versionLimit = 10 * time.Second
+
 func versionOf(ctx context.Context, program string) string {
-	out, err := exec.CommandContext(ctx, program, "version").Output()
+	out, err := child.Output(ctx, versionLimit, program, "version")
 	if err != nil {
-		return ""
+		return "" // what is wrong with it is told when it is to run a virtual machine
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	return line

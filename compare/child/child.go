@@ -3,6 +3,8 @@ package child
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,6 +47,27 @@ func (h *Head) Write(p []byte) (int, error) {
 
 // Bytes gives what is kept, which is valid until the next Write.
 func (h *Head) Bytes() []byte { return h.kept }
+
+// MaxSaid is how much Output keeps, in bytes.
+const MaxSaid = 64 << 10
+
+// Output runs a program for a limited time, and gives what it has said, as far as it is kept.
+func Output(ctx context.Context, limit time.Duration, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end after %v", limit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	Bind(cmd)
+	out, errs := &Head{Limit: MaxSaid}, &Head{Limit: MaxSaid}
+	cmd.Stdout, cmd.Stderr = out, errs
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, LastLine(errs.Bytes()))
+	}
+	return out.Bytes(), nil
+}
 
 // maxLine is the most of a line that is told, in bytes.
 const maxLine = 300

@@ -117,7 +117,7 @@ func (c *Container) Delete(ctx context.Context) error {
 	kill := c.killAll(ctx)
 	if kill == nil && c.runtime.path != "" && c.known() {
 		// What it cannot do is done below.
-		_, _ = bounded(ctx, runtimeLimit, c.runtime.path, "--root", c.state(), "delete", "--force", c.id)
+		_, _ = child.Output(ctx, runtimeLimit, c.runtime.path, "--root", c.state(), "delete", "--force", c.id)
 		kill = c.killAll(ctx)
 	}
 	if kill != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"govmm/compare/child"
 )
 
 // The test binary is a runtime when it is started by one of these names.
@@ -221,8 +223,8 @@ func TestFakeLeaves(t *testing.T) {
 }
 
 func TestFakeTalks(t *testing.T) {
-	out, err := bounded(t.Context(), time.Minute, fake(t, "fake-talks").path)
-	if err != nil || len(out) != maxSaid {
+	out, err := child.Output(t.Context(), time.Minute, fake(t, "fake-talks").path)
+	if err != nil || len(out) != child.MaxSaid {
 		t.Errorf("%d bytes, %v", len(out), err)
 	}
 }

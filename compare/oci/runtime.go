@@ -123,30 +123,10 @@ func (r *Runtime) Version(ctx context.Context) (string, error) {
 	if path == "" {
 		path = r.template[0]
 	}
-	out, err := bounded(ctx, versionLimit, path, "--version")
+	out, err := child.Output(ctx, versionLimit, path, "--version")
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", r.name, err)
 	}
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	return child.Printable(line), nil
-}
-
-const maxSaid = 64 << 10
-
-// bounded runs a program for a limited time, and gives what it has said, as far as it is kept.
-func bounded(ctx context.Context, limit time.Duration, path string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end after %v", limit))
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	child.Bind(cmd)
-	out, errs := &child.Head{Limit: maxSaid}, &child.Head{Limit: maxSaid}
-	cmd.Stdout, cmd.Stderr = out, errs
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, child.LastLine(errs.Bytes()))
-	}
-	return out.Bytes(), nil
 }

@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// MaxList is the most entries of any list of what is seen.
+const MaxList = 64
+
 const (
-	maxList   = 64      // entries of any list
 	maxString = 256     // bytes of any string
 	maxFile   = 1 << 20 // bytes that are read of any file
 )
@@ -122,7 +124,7 @@ func entries(dir string) []os.DirEntry {
 func listed(dir string, name func(entry os.DirEntry) string) []string {
 	list := []string{}
 	for _, e := range entries(dir) {
-		if s := name(e); s != "" && len(list) < maxList {
+		if s := name(e); s != "" && len(list) < MaxList {
 			list = append(list, short(s))
 		}
 	}

@@ -49,7 +49,7 @@ func TestFacts(t *testing.T) {
 	if f.CPUsAllowed != runtime.NumCPU() || f.CPUs < 1 || f.Memory < 16*mib || f.PID != os.Getpid() || f.UID != os.Getuid() {
 		t.Errorf("%+v", f)
 	}
-	if f.Processes < 1 || len(f.ProcessNames) == 0 || f.Devices < 1 || len(f.Mounts) == 0 || len(f.Mounts) > maxList {
+	if f.Processes < 1 || len(f.ProcessNames) == 0 || f.Devices < 1 || len(f.Mounts) == 0 || len(f.Mounts) > MaxList {
 		t.Errorf("processes %d %q, devices %d, mounts %v", f.Processes, f.ProcessNames, f.Devices, f.Mounts)
 	}
 	if len(f.Writable) > maxWritable || f.UID == 0 && f.WritableCount == 0 {

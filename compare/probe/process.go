@@ -41,7 +41,7 @@ func mounts(text string) []Mount {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		sep := slices.Index(f, "-")
-		if sep < 6 || len(f) < sep+4 || len(list) == maxList {
+		if sep < 6 || len(f) < sep+4 || len(list) == MaxList {
 			continue
 		}
 		list = append(list, Mount{Target: short(unescape(f[4])), Type: short(f[sep+1]), ReadOnly: hasOption(f[5], "ro") || hasOption(f[sep+3], "ro")})
