@@ -24,8 +24,8 @@ func machineCalls(debugger bool) []call {
 		{unix.SYS_FALLOCATE, "discards and zeroes of disks", nil},
 		{unix.SYS_EVENTFD2, "an interrupt vector that a driver begins to use", nil},
 		{unix.SYS_GETRANDOM, "the guest's random numbers, and the runtime's", nil},
-		{unix.SYS_SCHED_GETATTR, "threads that carry packets are of a class of their own", nil},
-		{unix.SYS_SCHED_SETATTR, "the same", nil},
+		{unix.SYS_SCHED_GETATTR, "threads that carry packets are of a class of their own; of the calling thread only", &check{arg: 0, values: []uint32{0}}},
+		{unix.SYS_SCHED_SETATTR, "the same", &check{arg: 0, values: []uint32{0}}},
 		{unix.SYS_WAITID, "the end of the terminal's guard", nil},
 	}
 }
@@ -77,8 +77,8 @@ func runtimeCalls() []call {
 		{unix.SYS_EXIT, "the end of a thread", nil},
 		{unix.SYS_EXIT_GROUP, "the end", nil},
 		{unix.SYS_RESTART_SYSCALL, goingOn, nil},
-		{unix.SYS_RT_SIGACTION, dying, nil},
-		{unix.SYS_SCHED_GETAFFINITY, settingProcs, nil},
+		{unix.SYS_RT_SIGACTION, dying, &check{arg: 0, not: true, values: []uint32{uint32(unix.SIGSYS)}}}, // which tells of violations
+		{unix.SYS_SCHED_GETAFFINITY, settingProcs, &check{arg: 0, values: []uint32{0}}},
 		{unix.SYS_PREAD64, settingProcs, nil},
 	}
 }
@@ -110,9 +110,10 @@ func newSocketCalls() []call {
 		{unix.SYS_ACCEPT4, "connections to forwarded ports", nil},
 		{unix.SYS_SHUTDOWN, "one direction of a connection ends", nil},
 		{unix.SYS_SETSOCKOPT, "sockets' options", nil},
-		{unix.SYS_GETSOCKOPT, "whether a connection came about", nil},
+		{unix.SYS_GETSOCKOPT, "whether a connection came about, and how it ended", nil},
 		{unix.SYS_GETSOCKNAME, "sockets' addresses", nil},
 		{unix.SYS_GETPEERNAME, "sockets' addresses", nil},
+		{unix.SYS_FCNTL, "package os asks whether a socket blocks", &check{arg: 1, values: []uint32{unix.F_GETFL}}},
 	}
 }
 
@@ -125,8 +126,8 @@ func debuggerCalls() []call {
 	}
 }
 
-// readOnly is the access mode, and all that makes or changes a file.
-const readOnly = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND
+// readOnly is the access mode, and all that makes or changes a file, or that Landlock has no say in.
+const readOnly = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_PATH
 
 // readingCalls are those for the files of Policy.Readable.
 func readingCalls() []call {

@@ -22,6 +22,7 @@ type check struct {
 	arg    int
 	mask   uint32   // what is looked at; zero means all of it
 	values []uint32 // what it may be
+	not    bool     // or may not be
 }
 
 // A call is a system call that the process may make.
@@ -139,11 +140,15 @@ func (a *assembler) found(s span, least uint32) {
 	if s.check.mask != 0 {
 		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: s.check.mask})
 	}
+	these, others := allow, trap
+	if s.check.not {
+		these, others = trap, allow
+	}
 	for _, v := range s.check.values {
 		a.jump(unix.BPF_JEQ, v, 0, 0)
-		a.later(true, allow)
+		a.later(true, these)
 	}
-	a.later(false, trap) // the last of them
+	a.later(false, others) // the last of them
 }
 
 // end appends the two instructions and lets the jumps reach them.

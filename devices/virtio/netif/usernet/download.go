@@ -14,7 +14,8 @@ import (
 type download struct {
 	relay *relay
 	fd    int
-	left  int // bytes that the socket is known to have, and that are to be read
+	left  int    // bytes that the socket is known to have, and that are to be read
+	got   uint64 // bytes that were read
 	stop  stop
 	err   error // why it stopped with stopError
 	timer *time.Timer
@@ -61,20 +62,20 @@ func (d *download) await() error {
 	}
 }
 
-// isReset tells whether the host's side has ended the connection by RST, or lost it: a socket whose own side is not closed comes to that state in no other way.
-// What error it had the other direction may have been told.
+// isReset tells whether the connection is over without the host's FIN, which the kernel counts as a byte that it has received. The error may have been told to the other
+// direction, and when there was a FIN, what came before it is all that the host had to say.
 func (d *download) isReset() bool {
-	if d.relay.closed.Load() {
-		return false
-	}
 	var (
 		info *unix.TCPInfo
 		err  error
 	)
+	unread := 0
 	controlErr := d.relay.raw.Control(func(fd uintptr) {
-		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			unread, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		}
 	})
-	return controlErr == nil && err == nil && info.State == tcpClose
+	return controlErr == nil && err == nil && info.State == tcpClose && info.Bytes_received <= d.got+uint64(unread)
 }
 
 // tcpClose is TCP_CLOSE of the kernel's include/net/tcp_states.h.
@@ -151,6 +152,7 @@ func (d *download) Read(p []byte) (int, error) {
 			return 0, io.ErrUnexpectedEOF // the socket has said that there is something
 		}
 		d.left -= n
+		d.got += uint64(n)
 		return n, nil
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -19,9 +21,8 @@ import (
 type listener struct {
 	b       *Backend
 	forward Forward
-	tcp     *net.TCPListener
-	udp     *net.UDPConn
-	raw     syscall.RawConn // of udp
+	socket  *os.File
+	raw     syscall.RawConn // of socket
 }
 
 // listen opens all of them.
@@ -57,13 +58,16 @@ func (l *listener) listen(f Forward) (err error) {
 		family = "6"
 	}
 	if f.UDP {
-		if l.udp, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err == nil {
-			f.HostPort = l.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-			l.raw, err = l.udp.SyscallConn()
+		var c *net.UDPConn
+		if c, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err == nil {
+			f.HostPort = c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+			err = l.keep(c)
 		}
 	} else {
-		if l.tcp, err = listenTCP("tcp"+family, at); err == nil {
-			f.HostPort = l.tcp.Addr().(*net.TCPAddr).AddrPort().Port()
+		var c *net.TCPListener
+		if c, err = listenTCP("tcp"+family, at); err == nil {
+			f.HostPort = c.Addr().(*net.TCPAddr).AddrPort().Port()
+			err = l.keep(c)
 		}
 	}
 	l.forward = f
@@ -80,26 +84,32 @@ func (l *listener) listen(f Forward) (err error) {
 	return fmt.Errorf("forward %v: %w", f, err)
 }
 
-func (l *listener) close() {
-	if l.udp != nil {
-		l.udp.Close()
-	} else {
-		l.tcp.Close()
+// keep makes a socket of package net's the listener's own. Package net would look for the zone of a client with an address of one link only, as dialTCP says.
+func (l *listener) keep(c interface {
+	File() (*os.File, error)
+	Close() error
+}) (err error) {
+	l.socket, err = c.File() // a copy
+	if err = errors.Join(err, c.Close()); err == nil {
+		l.raw, err = l.socket.SyscallConn()
 	}
+	return err
 }
+
+func (l *listener) close() { l.socket.Close() }
 
 // serve forwards until the listener is closed.
 func (l *listener) serve() {
-	if l.udp != nil {
+	if l.forward.UDP {
 		l.serveUDP()
 		return
 	}
 	for {
-		conn, err := l.tcp.AcceptTCP()
+		conn, err := l.accept()
 		switch {
 		case err == nil:
 			l.accepted(conn)
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, os.ErrClosed):
 			return
 		default: // no descriptors left, perhaps
 			l.b.logFailed("no connection accepted", "at", l.forward, "err", err)
@@ -112,12 +122,35 @@ func (l *listener) serve() {
 	}
 }
 
+// accept takes a connection.
+func (l *listener) accept() (hostConn, error) {
+	var (
+		fd   int
+		from unix.Sockaddr
+		err  error
+	)
+	if readErr := l.raw.Read(func(listening uintptr) bool {
+		for {
+			fd, from, err = unix.Accept4(int(listening), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err != unix.EINTR && err != unix.ECONNABORTED {
+				return err != unix.EAGAIN
+			}
+		}
+	}); readErr != nil {
+		return nil, readErr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("accept4", err)
+	}
+	return newAccepted(fd, from)
+}
+
 // accepted connects a connection of the host to the guest.
-func (l *listener) accepted(conn *net.TCPConn) {
+func (l *listener) accepted(conn hostConn) {
 	b := l.b
 	if !b.enterForwarded() {
 		b.logDropped("TCP connection of a client refused", "connections", b.tcpFlows.Load(), "of clients", b.forwarded.Load())
-		reset(conn)
+		conn.reset()
 		return
 	}
 	go func() {
@@ -126,7 +159,7 @@ func (l *listener) accepted(conn *net.TCPConn) {
 		ep, err := b.connect(&queue, netip.AddrPortFrom(l.forward.Guest, l.forward.GuestPort))
 		if err != nil {
 			b.logRefused("the guest does not answer", "forward", l.forward, "err", err)
-			reset(conn)
+			conn.reset()
 			return
 		}
 		b.relay(ep, &queue, conn)
@@ -165,21 +198,18 @@ func (t *inboundTable) init() {
 }
 
 // get returns the client with the given address, a new one if necessary.
-func (t *inboundTable) get(l *listener, addr netip.AddrPort) (*client, error) {
+func (t *inboundTable) get(l *listener, from unix.Sockaddr) *client {
+	addr := addressOf(from)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := clientKey{addr, l}
 	c := t.byKey[k]
 	if c == nil {
-		_, to, err := sockaddr(addr)
-		if err != nil {
-			return nil, err
-		}
-		c = &client{addr: addr, to: to, from: l, port: t.port(addr.Addr())}
+		c = &client{addr: addr, to: from, from: l, port: t.port(addr.Addr())}
 		t.byKey[k], t.byPort[c.port] = c, c
 	}
 	c.used = time.Now()
-	return c, nil
+	return c
 }
 
 // port returns a port for a client with the given address: of the client that was idle longest, if there is no other, or if there are too many with the address.
@@ -242,15 +272,34 @@ func (l *listener) serveUDP() {
 	defer route.Release()
 	p := make([]byte, maxDatagram)
 	for {
-		n, addr, err := l.udp.ReadFromUDPAddrPort(p)
-		if errors.Is(err, net.ErrClosed) {
+		var (
+			n    int
+			from unix.Sockaddr
+			err  error
+		)
+		if closed := l.raw.Read(func(fd uintptr) bool {
+			n, from, err = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT)
+			return err != unix.EAGAIN && err != unix.EINTR
+		}); closed != nil {
 			return
 		}
-		if err != nil {
-			continue
-		}
-		if c, err := b.inbound.get(l, addr); err == nil {
-			b.putDatagram(route, c.port, l.forward.GuestPort, p[:n])
+		if err == nil {
+			b.putDatagram(route, b.inbound.get(l, from).port, l.forward.GuestPort, p[:n])
 		}
 	}
+}
+
+// addressOf is for telling senders apart. Its zone is a number.
+func addressOf(s unix.Sockaddr) netip.AddrPort {
+	switch s := s.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
+	case *unix.SockaddrInet6:
+		addr := netip.AddrFrom16(s.Addr)
+		if s.ZoneId != 0 {
+			addr = addr.WithZone(strconv.FormatUint(uint64(s.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(addr, uint16(s.Port))
+	}
+	return netip.AddrPort{}
 }

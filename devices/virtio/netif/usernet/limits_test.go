@@ -111,7 +111,7 @@ func TestGathers(t *testing.T) {
 	}
 }
 
-// TestSocketBuffers holds that the kernel's buffers shrink with ours, and are the kernel's to size while they are large.
+// TestSocketBuffers holds that the kernel's buffers are small for those who are many, and else are the kernel's to size.
 func TestSocketBuffers(t *testing.T) {
 	addr, _ := silent(t)
 	c, err := net.Dial("tcp", strings.Replace(addr, "10.0.2.2", "127.0.0.1", 1))
@@ -127,12 +127,12 @@ func TestSocketBuffers(t *testing.T) {
 		return sizes
 	}
 	before := sizes()
-	must(t, setSocket(raw, autotuned))
+	must(t, setSocket(raw, false))
 	if got := sizes(); got != before {
 		t.Errorf("they were %d bytes and are %d", before, got)
 	}
-	must(t, setSocket(raw, minBuffer))
-	if want := [2]int{2 * minBuffer, 2 * minBuffer}; sizes() != want { // the kernel doubles it, for what it keeps beside the data
+	must(t, setSocket(raw, true))
+	if want := [2]int{2 * socketBuffer, 2 * socketBuffer}; sizes() != want { // the kernel doubles it, for what it keeps beside the data
 		t.Errorf("they are %d bytes, want %d", sizes(), want)
 	}
 }
@@ -143,9 +143,7 @@ func TestInboundClients(t *testing.T) {
 	table.init()
 	l := new(listener)
 	get := func(host byte, port uint16) *client {
-		c, err := table.get(l, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, host}), port))
-		must(t, err)
-		return c
+		return table.get(l, &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, host}, Port: int(port)})
 	}
 	first := get(1, 1)
 	for port := range uint16(5000) {

@@ -1,9 +1,6 @@
 package usernet
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // logRefused has a line about what the guest asked for and could not get, which is usual enough for the level.
 func (b *Backend) logRefused(msg string, args ...any) {
@@ -36,11 +33,11 @@ func (b *Backend) logFailed(msg string, args ...any) {
 }
 
 // logReset has a line about a connection that ended by an error of either side.
-func (b *Backend) logReset(to net.Addr, err error) {
+func (b *Backend) logReset(peer string, err error) {
 	if b.ctx.Err() != nil {
 		return
 	}
 	if n, ok := b.resets.Allow(time.Now()); ok {
-		b.log.Debug("user network: TCP connection reset", "host", to, "err", err, "suppressed", n)
+		b.log.Debug("user network: TCP connection reset", "host", peer, "err", err, "suppressed", n)
 	}
 }

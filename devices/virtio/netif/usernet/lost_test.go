@@ -156,35 +156,43 @@ func TestHostResets(t *testing.T) {
 	}
 }
 
-// TestResetIsNoEnd holds that the host's RST is not taken for the end of what it has to say when the other direction was told the error, and that an end is one,
-// also when it is the second of the connection.
+// TestResetIsNoEnd holds that the host's RST is not taken for the end of what it has to say when the other direction was told the error, and that an end is one
+// whatever comes after it.
 func TestResetIsNoEnd(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		closed bool // by us
-		does   func(host *net.TCPConn)
-		want   stop
+		name string
+		does func(host, ours *net.TCPConn)
+		want stop
 	}{
-		{"RST", false, reset, stopError},
-		{"FIN", false, func(host *net.TCPConn) { host.CloseWrite() }, stopEnd},
-		{"the second FIN", true, func(host *net.TCPConn) { host.Close() }, stopEnd},
+		{"RST", func(host, _ *net.TCPConn) { dialled{host}.reset() }, stopError},
+		{"FIN", func(host, _ *net.TCPConn) { host.CloseWrite() }, stopEnd},
+		{"FIN after ours", func(host, ours *net.TCPConn) { ours.CloseWrite(); host.Close() }, stopEnd},
+		{"FIN before ours", func(host, ours *net.TCPConn) { host.Close(); ours.CloseWrite() }, stopEnd},
+		{"RST after ours", func(host, ours *net.TCPConn) { ours.CloseWrite(); dialled{host}.reset() }, stopError},
+		{"FIN and then RST", func(host, ours *net.TCPConn) { host.Close(); ours.Write([]byte("late")) }, stopEnd},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, accepted := silent(t)
 			conn, err := net.Dial("tcp", strings.Replace(addr, "10.0.2.2", "127.0.0.1", 1))
 			must(t, err)
 			defer conn.Close()
-			r := &relay{conn: conn.(*net.TCPConn)}
+			ours := conn.(*net.TCPConn)
+			r := &relay{conn: dialled{ours}}
 			r.raw, err = r.conn.SyscallConn()
 			must(t, err)
-			if c.closed {
-				r.closed.Store(true)
-				r.conn.CloseWrite()
-			}
-			c.does(<-accepted)
-			d := download{relay: r}
+			d := download{relay: r, left: 5}
+			host := <-accepted
+			host.Write([]byte("hello"))
 			must(t, r.raw.Read(func(fd uintptr) bool {
 				d.fd = int(fd)
+				n, err := unix.IoctlGetInt(d.fd, unix.TIOCINQ)
+				return err != nil || n == 5
+			}))
+			if n, err := d.Read(make([]byte, 5)); n != 5 {
+				t.Fatalf("%d bytes, %v", n, err)
+			}
+			c.does(host, ours)
+			must(t, r.raw.Read(func(fd uintptr) bool {
 				unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR) // as a write does
 				done, _ := d.look()
 				return done

@@ -3,7 +3,6 @@ package usernet
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -23,24 +22,23 @@ import (
 type relay struct {
 	b       *Backend
 	ep      tcpip.Endpoint
-	conn    *net.TCPConn
+	conn    hostConn
 	raw     syscall.RawConn
 	most    int         // bytes that are read at once
 	failed  atomic.Bool // one direction has ended by an error, so both have
 	sent    atomic.Bool // all that the host had to say, and the FIN behind it
-	closed  atomic.Bool // the host's socket for writing, or it is being closed
 	up      upload
 	down    download
 	changed [2]chan struct{} // the endpoint can be read, written
 }
 
 // relay runs until both directions have ended, and the guest has taken all.
-func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPConn) {
+func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn hostConn) {
 	size := b.memory.take()
 	defer b.memory.give(size)
 	raw, err := conn.SyscallConn()
 	if err == nil {
-		err = setSocket(raw, size)
+		err = setSocket(raw, b.tcpFlows.Load() > mostAutotuned)
 	}
 	if err != nil {
 		ep.Abort()
@@ -63,10 +61,7 @@ func (b *Backend) relay(ep tcpip.Endpoint, queue *waiter.Queue, conn *net.TCPCon
 			ep.Shutdown(tcpip.ShutdownWrite)
 		})
 	}()
-	r.end(r.up.run(r), func() {
-		r.closed.Store(true)
-		conn.CloseWrite()
-	})
+	r.end(r.up.run(r), func() { conn.CloseWrite() })
 	<-done
 	conn.Close()
 	r.deliver()
@@ -147,26 +142,30 @@ func (r *relay) end(err error, usual func()) {
 		return
 	}
 	if !r.failed.Swap(true) {
-		r.b.logReset(r.conn.RemoteAddr(), err)
+		r.b.logReset(r.conn.peer(), err)
 		r.ep.Abort()
-		reset(r.conn)
+		r.conn.reset()
 	}
 }
 
-// autotuned is how large a connection's buffer is at least for the kernel to size those of its socket as it pleases, which is up to some MiB.
-const autotuned = 128 << 10
+const (
+	// mostAutotuned is how many connections may have buffers of the kernel's that it sizes as it pleases, which is up to some MiB.
+	mostAutotuned = 256
+	// socketBuffer is for the others. In a smaller window a peer on this host could not send one of its segments, which are half of the window that it saw at first.
+	socketBuffer = 64 << 10
+)
 
-// setSocket sets what a relay needs of the host's socket, given the size of the endpoint's buffers.
-func setSocket(raw syscall.RawConn, size int) error {
+// setSocket sets what a relay needs of the host's socket, of which there may be many.
+func setSocket(raw syscall.RawConn, many bool) error {
 	var err error
 	if controlErr := raw.Control(func(fd uintptr) {
 		// Urgent data of the host come in line with the rest. Otherwise the byte is a hole in what can be read, which the
 		// number of bytes that are there does not tell of.
 		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
-		if size < autotuned { // it is one of many
+		if many {
 			err = errors.Join(err,
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, size),
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size))
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer))
 		}
 	}); controlErr != nil {
 		return controlErr

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -76,7 +75,7 @@ func (r *resolvers) pick(n int) netip.AddrPort {
 }
 
 // dialTCP connects to the first resolver that takes the connection.
-func (r *resolvers) dialTCP(ctx context.Context) (*net.TCPConn, error) {
+func (r *resolvers) dialTCP(ctx context.Context) (hostConn, error) {
 	first := int(r.first.Load())
 	var last error
 	for i := range len(r.get()) {

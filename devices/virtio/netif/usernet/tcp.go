@@ -121,11 +121,13 @@ func (b *Backend) accept(r *tcp.ForwarderRequest) {
 	ep, stackErr := r.CreateEndpoint(&queue)
 	r.Complete(stackErr != nil)
 	if stackErr != nil {
-		reset(conn)
+		conn.reset()
 		return
 	}
 	b.relay(ep, &queue, conn)
 }
+
+var errZone = errors.New("TCP to an address of one link only is not supported")
 
 func isTimeout(err error) bool {
 	var t net.Error
@@ -133,7 +135,7 @@ func isTimeout(err error) bool {
 }
 
 // dial connects to where the guest wants to, on the host's side.
-func (b *Backend) dial(dst netip.AddrPort) (*net.TCPConn, error) {
+func (b *Backend) dial(dst netip.AddrPort) (hostConn, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, dialTimeout)
 	defer cancel()
 	if b.isResolver(dst) {
@@ -146,14 +148,18 @@ func (b *Backend) dial(dst netip.AddrPort) (*net.TCPConn, error) {
 	return dialTCP(ctx, to)
 }
 
-func dialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+// dialTCP connects to an address that has no zone: to find out the names of zones, package net lists all interfaces by a socket that the sandbox does not have.
+func dialTCP(ctx context.Context, to netip.AddrPort) (hostConn, error) {
+	if to.Addr().Zone() != "" {
+		return nil, errZone
+	}
 	var d net.Dialer
 	d.KeepAlive = keepIdle
 	conn, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*net.TCPConn), nil
+	return dialled{conn.(*net.TCPConn)}, nil
 }
 
 // isResolver reports whether dst is our name server.
@@ -202,10 +208,4 @@ func (b *Backend) connect(queue *waiter.Queue, to netip.AddrPort) (tcpip.Endpoin
 		return nil, stackError("connection", err)
 	}
 	return ep, nil
-}
-
-// reset ends a connection of the host by RST.
-func reset(c *net.TCPConn) {
-	c.SetLinger(0)
-	c.Close()
 }

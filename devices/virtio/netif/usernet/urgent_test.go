@@ -55,9 +55,7 @@ func TestUrgent(t *testing.T) {
 func TestForwardMPTCP(t *testing.T) {
 	b := newBackend(t, Config{Forwards: []Forward{{GuestPort: 80}}})
 	g := newGuest(t, b, allOffloads)
-	raw, err := b.listeners[0].tcp.SyscallConn()
-	must(t, err)
-	must(t, raw.Control(func(fd uintptr) {
+	must(t, b.listeners[0].raw.Control(func(fd uintptr) {
 		if protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
 			t.Errorf("the listener's protocol is %d, %v", protocol, err)
 		}

@@ -21,7 +21,7 @@
 //
 // 4096 TCP connections, of which 256 may be half open, and 3072 be clients of forwarded ports; 1024 UDP flows and 64 pings, of which the one that is idle longest
 // makes room for a new one; a flow ends after a minute of idleness. 1024 clients of forwarded UDP ports, 256 of them with one address. TCP buffers share 32 MiB a direction, but no
-// connection gets less than 16 KiB nor more than 4 MiB, and the buffers of the host's sockets, which are the kernel's to size for the first, shrink with them. 4096 frames of 96 MiB wait for the guest, among them at most 4 MiB of
+// connection gets less than 16 KiB nor more than 4 MiB, and the buffers of the host's sockets, which the kernel sizes for the first 256, have 64 KiB for the others. 4096 frames of 96 MiB wait for the guest, among them at most 4 MiB of
 // other things than TCP, whose senders wait for acknowledgements anyway. What is beyond the bounds is dropped, or
 // refused by RST, and the log has a line.
 //
