@@ -18,11 +18,14 @@ const (
 	leafAMDAddrSizes = 0x8000_0008
 	leafAMDCaches    = 0x8000_001d
 	leafAMDTopology  = 0x8000_001e
-	featTSCDeadline  = 1 << 24 // leaf 1 ECX
-	featHypervisor   = 1 << 31 // leaf 1 ECX
-	featHTT          = 1 << 28 // leaf 1 EDX: the logical processor count is valid
-	amdCmpLegacy     = 1 << 1  // leaf 0x80000001 ECX: HTT counts cores, not threads
-	topologyThread   = 1 << 8  // leaf 0xb ECX, level type
+	leafSVM          = 0x8000_000a // of AMD's virtualization
+	featVMX          = 1 << 5      // leaf 1 ECX
+	amdSVM           = 1 << 2      // leaf 0x80000001 ECX
+	featTSCDeadline  = 1 << 24     // leaf 1 ECX
+	featHypervisor   = 1 << 31     // leaf 1 ECX
+	featHTT          = 1 << 28     // leaf 1 EDX: the logical processor count is valid
+	amdCmpLegacy     = 1 << 1      // leaf 0x80000001 ECX: HTT counts cores, not threads
+	topologyThread   = 1 << 8      // leaf 0xb ECX, level type
 	topologyCore     = 2 << 8
 	threadsPerCore   = 1
 )
@@ -56,6 +59,7 @@ func adjustLeaf(e *kvm.CPUIDEntry, id, cpus uint32, tscDeadline bool) {
 		// EBX: initial APIC ID and the number of IDs reserved for the package.
 		e.EBX = e.EBX&0xffff | id<<24 | min(roundPow2(cpus), 255)<<16
 		e.ECX |= featHypervisor
+		e.ECX &^= featVMX // what KVM does for hypervisors in guests is none of theirs to reach
 		if tscDeadline {
 			e.ECX |= featTSCDeadline
 		}
@@ -66,7 +70,10 @@ func adjustLeaf(e *kvm.CPUIDEntry, id, cpus uint32, tscDeadline bool) {
 		}
 		e.EAX = e.EAX&0x3fff | (min(roundPow2(cpus), 64)-1)<<26 | (sharers(e.EAX, cpus)-1)<<14
 	case leafAMDFeatures:
+		e.ECX &^= amdSVM
 		setBit(&e.ECX, amdCmpLegacy, cpus > 1 && e.ECX&amdCmpLegacy != 0)
+	case leafSVM:
+		e.EAX, e.EBX, e.ECX, e.EDX = 0, 0, 0, 0
 	case leafAMDAddrSizes:
 		// ECX: cores less one, and how many bits of the APIC ID number them.
 		e.ECX = e.ECX&^0xf0ff | (cpus-1)&0xff | apicIDBits(cpus)<<12

@@ -93,6 +93,24 @@ func TestCPUIDOnIntel(t *testing.T) {
 	}
 }
 
+// TestCPUIDHidesVirtualization holds that a guest is not shown what runs guests of its own.
+func TestCPUIDHidesVirtualization(t *testing.T) {
+	host := append(supportedCPUID(), kvm.CPUIDEntry{Function: leafAMDFeatures}, kvm.CPUIDEntry{Function: leafSVM, EAX: 1, EBX: 16, EDX: ^uint32(0)})
+	for i := range host {
+		switch host[i].Function {
+		case leafFeatures, leafAMDFeatures:
+			host[i].ECX = ^uint32(0)
+		}
+	}
+	list := cpuidFor(host, 0, 1, true)
+	if leaf(t, list, leafFeatures, 0).ECX&featVMX != 0 || leaf(t, list, leafAMDFeatures, 0).ECX&amdSVM != 0 {
+		t.Error("the processor offers virtualization")
+	}
+	if e := leaf(t, list, leafSVM, 0); e.EAX|e.EBX|e.ECX|e.EDX != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestCPUIDKeepsHost(t *testing.T) {
 	host := supportedCPUID()
 	list := cpuidFor(host, 1, 2, false)

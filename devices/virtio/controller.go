@@ -175,6 +175,9 @@ func (c *Controller) SetStatus(status uint8) {
 	if status == 0 {
 		c.stop()
 		c.session = nil
+		if r, ok := c.device.(Resetter); ok {
+			r.Reset()
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.clear()

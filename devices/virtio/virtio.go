@@ -149,6 +149,12 @@ type ConfigWriter interface {
 	WriteConfig(off uint64, p []byte)
 }
 
+// A Resetter is a Device of whose configuration space a driver can change what the next one is to find as it was at first. Reset is called when a
+// driver resets the device, and Run does not run.
+type Resetter interface {
+	Reset()
+}
+
 // A Session is what the driver negotiated, from DRIVER_OK to the next reset.
 type Session struct {
 	// Features are the feature bits that driver and device agreed on.

@@ -24,7 +24,7 @@ func (p *responder) note(s string) { p.log = append(p.log, s) }
 
 func (p *responder) Send(f [][]byte) error {
 	p.note("send")
-	for i := range f[0][HeaderSize] {
+	for i := range f[1][0] {
 		p.frames = append(p.frames, frame(i, 100))
 	}
 	if p.after != nil {
@@ -60,7 +60,7 @@ func newAsker(t *testing.T) *asker {
 	a := &asker{p: new(responder), tx: newBench(t, 64), rx: newBench(t, 64)}
 	d := newDevice(t, Config{Backend: newWire(everything)})
 	a.receive = a.rx.receiver(d, a.p)
-	a.transmit = newTransmitter(d, 0, a.p, a.tx.queue, new(sync.Mutex))
+	a.transmit = newTransmitter(d, 0, a.p, a.tx.session(0), new(sync.Mutex))
 	a.transmit.answerer, a.transmit.receiver = a.p, a.receive
 	return a
 }

@@ -65,7 +65,8 @@ type PairSelector interface {
 // Segments are guest memory that may change at any time. None is empty. The methods must not change the slice
 // that lists them, nor keep it or them.
 type Pair interface {
-	// Send gives the network one frame with its header before it, both as the guest has written them. A frame that
+	// Send gives the network one frame with its header before it. The header is a segment of its own, which the guest cannot change, and asks for nothing that was not
+	// negotiated; the frame is as the guest has written it. One that
 	// the network does not take, or that makes no sense, is dropped. An error is the host's.
 	Send(frame [][]byte) error
 	// Receive fills the segments with the header and the next frame, and returns the length of both together. num_buffers

@@ -8,7 +8,7 @@ import (
 // BenchmarkTransmit is a frame of 1518 bytes without the network and the queue's goroutine.
 func BenchmarkTransmit(b *testing.B) {
 	rig, p := newBench(b, 64), &sink{}
-	tr := newTransmitter(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.queue, new(sync.Mutex))
+	tr := newTransmitter(newDevice(b, Config{Backend: newWire(everything)}), 0, p, rig.session(0), new(sync.Mutex))
 	rig.publish(64, false)
 	b.ReportAllocs()
 	for b.Loop() {

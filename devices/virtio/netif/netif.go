@@ -12,7 +12,7 @@
 // # The guest's inputs
 //
 // Frames with their headers, the receive buffers, and all control commands. A frame that is shorter than its header and an
-// Ethernet header, or longer than any, is dropped; what else is in it is for the backend. The segments held for receiving are fewer
+// Ethernet header, or longer than any, is dropped, and so is one whose header asks for what was not negotiated; what else is in it is for the backend. The segments held for receiving are fewer
 // than twice the largest size of the queue. A receive buffer with no room for a header breaks the
 // device; one with too little room for a frame costs that frame. How often the driver can make the
 // backend change something is limited.

@@ -56,6 +56,13 @@ func (d *Device) begin(s *virtio.Session) {
 	}
 }
 
+// Reset implements virtio.Resetter: drivers read the MAC address before they begin.
+func (d *Device) Reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settings = d.defaults(0)
+}
+
 func (d *Device) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,7 +96,7 @@ func (r *run) start(ctx context.Context) error {
 	for i := range set.pairs {
 		p := d.backend.Pair(i)
 		turn := new(sync.Mutex)
-		t := newTransmitter(d, i, p, r.session.Queues[transmitQueue(i)], turn)
+		t := newTransmitter(d, i, p, r.session, turn)
 		t.tracer = r.session.Tracer
 		v := newReceiver(d, i, p, r.session, set.offloads, turn)
 		t.answerer, _ = p.(Answerer)

@@ -24,8 +24,11 @@ type transmitter struct {
 	index  int
 	pair   Pair
 	queue  *virtio.Queue
-	tracer virtio.Tracer   // nil if there is none
-	turn   *sync.Mutex     // is held during a burst of large frames
+	tracer virtio.Tracer // nil if there is none
+	turn   *sync.Mutex   // is held during a burst of large frames
+	known  known         // what headers may ask for
+	header [HeaderSize]byte
+	frame  [][]byte        // header, and what is behind it in guest memory
 	done   []*virtio.Chain // sent, not pushed
 	none   [batch]uint32   // the lengths of what the device wrote to them
 
@@ -34,8 +37,11 @@ type transmitter struct {
 	receiver *receiver
 }
 
-func newTransmitter(d *Device, index int, p Pair, q *virtio.Queue, turn *sync.Mutex) *transmitter {
-	return &transmitter{device: d, index: index, pair: p, queue: q, turn: turn, done: make([]*virtio.Chain, 0, batch)}
+func newTransmitter(d *Device, index int, p Pair, s *virtio.Session, turn *sync.Mutex) *transmitter {
+	return &transmitter{
+		device: d, index: index, pair: p, queue: s.Queues[transmitQueue(index)], turn: turn, known: knownOf(s.Features),
+		frame: make([][]byte, 0, int(d.queueSize)+1), done: make([]*virtio.Chain, 0, batch),
+	}
 }
 
 func (t *transmitter) run(ctx context.Context) error {
@@ -97,13 +103,32 @@ func (t *transmitter) send(frame [][]byte) {
 	if t.tracer != nil {
 		begun = t.tracer.Now()
 	}
-	err := t.pair.Send(frame)
+	if !t.take(frame) {
+		return
+	}
+	err := t.pair.Send(t.frame)
 	if t.tracer != nil {
 		t.traced(n, begun, err)
 	}
 	if err != nil {
 		t.device.complain(&t.device.failed, "cannot send", t.index, err)
 	}
+}
+
+// take makes t.frame of a chain, with a copy of the header, which the guest cannot change any more, and reports whether the header asks for what was negotiated.
+func (t *transmitter) take(chain [][]byte) bool {
+	t.frame = append(t.frame[:0], t.header[:])
+	for n := 0; len(chain) > 0; chain = chain[1:] {
+		s := chain[0]
+		if n < HeaderSize {
+			k := copy(t.header[n:], s)
+			n, s = n+k, s[k:]
+		}
+		if len(s) > 0 {
+			t.frame = append(t.frame, s)
+		}
+	}
+	return t.known.check(&t.header)
 }
 
 // traced tells of a frame that took n bytes with its header.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ const (
 
 	// maxDrops is how many frames Receive drops before it lets its caller look around.
 	maxDrops = 64
+
+	// failing is how long Receive waits when there was no frame that was not lost.
+	failing = 10 * time.Millisecond
 )
 
 // A pair is one queue of a tap.
@@ -99,19 +103,28 @@ func (p *pair) Receive(buffer [][]byte) (int, error) {
 	}
 	p.in[n].Base = &p.beyond[0]
 	p.in[n].SetLen(1)
+	failed := 0
 	for drops := 0; drops < maxDrops; {
 		got, errno := transfer(unix.SYS_READV, p.fd, p.in[:n+1])
 		switch {
 		case errno == unix.EINTR:
 		case errno == unix.EAGAIN:
 			return 0, netif.ErrNoFrame
+		case errno == unix.EBADF, errno == unix.EBADFD:
+			return 0, errno // the interface is gone
 		case errno != 0:
-			return 0, errno
+			// A frame that the kernel cannot describe, by segments of a kind that virtio does not have for one. It is gone, and the next may be well.
+			p.tap.lost(errno)
+			drops++
+			failed++
 		case got <= room && got >= netif.HeaderSize:
 			return got, nil
 		default:
 			drops++
 		}
+	}
+	if failed == maxDrops {
+		time.Sleep(failing) // it may be the tap's state
 	}
 	return 0, netif.ErrNoFrame
 }

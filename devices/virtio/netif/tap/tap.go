@@ -38,11 +38,12 @@ type Config struct {
 
 // A Tap is a netif.Backend and a netif.PairSelector, of which only Device has the methods called.
 type Tap struct {
-	name  string
-	mtu   uint16
-	pairs []*pair
-	log   *slog.Logger
-	drops virtio.RateLimit
+	name   string
+	mtu    uint16
+	pairs  []*pair
+	log    *slog.Logger
+	drops  virtio.RateLimit
+	losses virtio.RateLimit // of frames for the guest
 
 	closed atomic.Bool
 }
@@ -126,6 +127,13 @@ func (t *Tap) Close() error {
 		errs = append(errs, p.close())
 	}
 	return errors.Join(errs...)
+}
+
+// lost logs that the kernel could not give a frame for the guest.
+func (t *Tap) lost(err error) {
+	if suppressed, ok := t.losses.Allow(time.Now()); ok {
+		t.log.Warn("network frame for the guest lost", "tap", t.name, "err", err, "suppressed", suppressed)
+	}
 }
 
 // dropped logs that the kernel did not take a frame.

@@ -92,7 +92,8 @@ func field(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []
 }
 
 // lockFile is what those who change tables and IP forwarding lock: a file of each network namespace that only its administrators may open, so that
-// nobody else can keep them waiting. What is in it is no matter.
+// nobody else can keep them waiting. What is in it is no matter. Processes that have /proc mounted otherwise, as in a container with the host's network, do not see each other's
+// locks.
 const lockFile = "/proc/sys/net/ipv4/tcp_fastopen_key"
 
 // lockTime is far beyond what steps take.
