@@ -284,6 +284,9 @@ func (m *Machine) WriteConsole(ctx context.Context, p []byte) (int, error) {
 	return n, err
 }
 
+// Ended is closed when the run ends, before Run returns, which waits for what is under way; and when a machine is closed that did not run.
+func (m *Machine) Ended() <-chan struct{} { return m.over.Done() }
+
 // KernelMapping says where the kernel maps itself, once it has page tables of its own. It is zero where that is not known.
 func (m *Machine) KernelMapping() bootimage.Mapping { return m.mapping }
 

@@ -175,6 +175,7 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	defer m.Close()
+	stderr.finishWith(m)
 
 	con := openConsole(end, cfg.Log)
 	defer con.restore()

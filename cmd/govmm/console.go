@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -21,6 +22,7 @@ type console struct {
 	terminal bool
 	end      context.CancelCauseFunc // ends the run
 	log      *slog.Logger
+	helping  atomic.Bool
 
 	mu    sync.Mutex
 	saved *term.State
@@ -123,7 +125,7 @@ func (c *console) read(typed *typeahead) {
 				c.end(errEscape)
 				return
 			case escapeHelp:
-				fmt.Fprint(stderr, "\r\n", strings.ReplaceAll(escapeHelpText, "\n", "\r\n"))
+				go c.help()
 			}
 		}
 		if err != nil {
@@ -134,6 +136,15 @@ func (c *console) read(typed *typeahead) {
 			return
 		}
 	}
+}
+
+// help shows the escapes. It has to wait for whoever reads standard error, which keys must not.
+func (c *console) help() {
+	if c.helping.Swap(true) {
+		return
+	}
+	defer c.helping.Store(false)
+	fmt.Fprint(stderr, "\r\n", strings.ReplaceAll(escapeHelpText, "\n", "\r\n"))
 }
 
 // typeahead holds what was typed or pasted until the guest takes it. It grows with

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"govmm/machine"
 )
 
 // output is standard output as the guest's console, or standard error. Two things must not happen to a vCPU that
@@ -23,9 +26,11 @@ type output struct {
 	over int                     // descriptor that polls as readable when the run is over; -1 when none goes on
 	stop *os.File
 	held *os.File // the write end, whose Close makes it so
-	// patience is how long a reader that does not read is waited for in all while no run goes on, in nanoseconds, and left what is left of that.
+	// patience is how long a reader that takes nothing is waited for while no run goes on, and left what is left of that, in nanoseconds. What he takes renews it.
 	patience time.Duration
 	left     atomic.Int64
+
+	turn sync.Mutex // of those who write to file itself: what has room for one may block a second
 }
 
 // chunk is how much a pipe or terminal that polls as writable takes without blocking: PIPE_BUF.
@@ -56,9 +61,20 @@ func (o *output) during(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, func() { w.Close() })
 	o.over, o.stop, o.held = int(r.Fd()), r, w
+	context.AfterFunc(ctx, o.finish)
 	return nil
+}
+
+// finish says that the run is over. It may be called at any time after during.
+func (o *output) finish() { o.held.Close() }
+
+// finishWith calls finish when the machine's run ends, which may be before its context's end.
+func (o *output) finishWith(m *machine.Machine) {
+	go func() {
+		<-m.Ended()
+		o.finish()
+	}()
 }
 
 // openAgain gives another description of file, one that does not block, or -1 where there can be none: a socket cannot be
@@ -113,9 +129,8 @@ func (o *output) Write(p []byte) (int, error) {
 		}
 		n, err := o.write(rest)
 		if errors.Is(err, unix.EAGAIN) {
-			if !try {
-				// There is room, but not enough: for a line end on a terminal that makes two characters of it.
-				time.Sleep(time.Millisecond)
+			if !try && !o.pause() {
+				break
 			}
 			try = false
 			continue
@@ -135,6 +150,11 @@ func (o *output) Write(p []byte) (int, error) {
 // write passes some of p on, and gives EAGAIN when nothing can be now.
 func (o *output) write(p []byte) (int, error) {
 	if o.own < 0 {
+		o.turn.Lock()
+		defer o.turn.Unlock()
+		if !o.ready(0) {
+			return 0, unix.EAGAIN // another has taken the room
+		}
 		return o.file.Write(p[:min(len(p), chunk)])
 	}
 	n, errno := rawWrite(o.own, p)
@@ -148,32 +168,43 @@ func (o *output) write(p []byte) (int, error) {
 	}
 }
 
+// pause is for an output that has room, but not enough: for a line end on a terminal that makes two characters of it. It returns false as wait does.
+func (o *output) pause() bool {
+	time.Sleep(time.Millisecond)
+	return !o.isOver() || o.left.Add(-int64(time.Millisecond)) > 0
+}
+
+// isOver tells whether no run goes on.
+func (o *output) isOver() bool {
+	if o.over < 0 {
+		return true
+	}
+	over := [1]unix.PollFd{{Fd: int32(o.over), Events: unix.POLLIN}}
+	n, _ := unix.Poll(over[:], 0)
+	return n > 0
+}
+
+// ready tells whether there is room, or is after timeout, in milliseconds.
+func (o *output) ready(timeout int) bool {
+	fds := [1]unix.PollFd{{Fd: int32(o.file.Fd()), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds[:], timeout)
+	return n > 0 || err != nil && err != unix.EINTR // the write will tell of an error
+}
+
 // wait returns true when a write will not block, false when the run is over and patience with the reader too.
 func (o *output) wait() bool {
-	fds := [2]unix.PollFd{
-		{Fd: int32(o.file.Fd()), Events: unix.POLLOUT},
-		{Fd: int32(o.over), Events: unix.POLLIN}, // a negative one is passed over
-	}
-	for {
-		timeout, began := -1, time.Time{}
-		if fds[1].Fd < 0 {
-			timeout, began = int(time.Duration(o.left.Load()).Milliseconds()), time.Now()
-		}
-		n, err := unix.Poll(fds[:], timeout)
-		if fds[1].Fd < 0 {
-			o.left.Store(max(0, o.left.Load()-int64(time.Since(began))))
-		}
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return true // the write will tell
-		case n == 0:
-			o.left.Store(0)
-			return false
-		case fds[0].Revents != 0:
+	for !o.isOver() {
+		fds := [2]unix.PollFd{{Fd: int32(o.file.Fd()), Events: unix.POLLOUT}, {Fd: int32(o.over), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds[:], -1)
+		if err == nil && fds[0].Revents != 0 {
 			return true // also with the run over: what fits goes out
-		case fds[1].Revents != 0:
-			fds[1].Fd = -1
+		}
+		if err != nil && err != unix.EINTR {
+			return true
 		}
 	}
+	began, left := time.Now(), o.left.Load()
+	ok := o.ready(int(time.Duration(max(0, left)).Milliseconds()))
+	o.left.Add(-int64(time.Since(began)))
+	return ok || o.left.Load() > 0 // a signal may have cut it short
 }

@@ -170,6 +170,7 @@ func (f *runFlags) runStatus() (int, error) {
 	}
 	defer open.close()
 	defer m.Close()
+	stderr.finishWith(m)
 	return f.attend(ctx, end, m, open, session, kernelSays)
 }
 
@@ -239,7 +240,8 @@ var errEnded = errors.New("the command has ended")
 // connect joins the command's input with ours.
 func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Session) error {
 	if !f.spec.Terminal {
-		go func() { _ = session.Feed(ctx, con.input()) }()
+		in := con.input() // which the sandbox does not let be asked for later
+		go func() { _ = session.Feed(ctx, in) }()
 		return nil
 	}
 	followSize(ctx, func(cols, rows uint16) { _ = session.Resize(ctx, cols, rows) })

@@ -74,6 +74,9 @@ func (f *traceFlag) open(cfg *machine.Config) error {
 		warn(r.Close())
 		return fmt.Errorf("--trace: %w", err)
 	}
+	if st, err := f.file.Stat(); err == nil && st.Mode().IsRegular() {
+		_ = f.file.Chmod(0o600) // it may have been there, for others to read, and another user's
+	}
 	cfg.Trace, f.kept = r, r
 	return nil
 }

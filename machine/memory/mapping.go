@@ -25,6 +25,7 @@ func mapAnonymous(base, size uint64) (mapping, data []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("memory: mapping %d bytes of guest RAM: %w", size, os.NewSyscallError("mmap", err))
 	}
+	notInDumps(mapping)
 	skip := (base - address(mapping)) % hugePage
 	data = mapping[skip:][:size:size]
 	if base < smallBelow {
@@ -33,6 +34,10 @@ func mapAnonymous(base, size uint64) (mapping, data []byte, err error) {
 	smallPages(mapping[skip+size:]) // so that none reaches beyond the RAM
 	return mapping, data, nil
 }
+
+// notInDumps keeps the guest's memory out of core files of this process, which are given to whatever the host names as their handler. The error is that of a kernel without
+// core files.
+func notInDumps(p []byte) { _ = unix.Madvise(p, unix.MADV_DONTDUMP) }
 
 // smallPages has the host use no huge pages in p, which is page aligned. The error is that of a host without any.
 func smallPages(p []byte) {

@@ -27,5 +27,8 @@ func address(data []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.S
 // stays part of the mapping that ram was cut from, as far as unmapping goes.
 func mapFixed(ram []byte, fd int, off int64, prot, flags int) error {
 	_, err := unix.MmapPtr(fd, off, unsafe.Pointer(unsafe.SliceData(ram)), uintptr(len(ram)), prot, flags|unix.MAP_FIXED)
+	if err == nil {
+		notInDumps(ram)
+	}
 	return err
 }
