@@ -69,8 +69,8 @@ func (m *Machine) unpackKernel() (*kernelcache.Entry, error) {
 	if kind, err := bootimage.Identify(m.cfg.Kernel); err != nil || kind != bootimage.BzImage {
 		return nil, nil // Load says what is wrong
 	}
-	unpack := func() ([]byte, error) {
-		p, err := payload.Find(m.cfg.Kernel)
+	unpack := func(image []byte) ([]byte, error) {
+		p, err := payload.Find(image)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (m *Machine) unpackKernel() (*kernelcache.Entry, error) {
 		return data, err
 	}
 	if m.cfg.Cache == nil {
-		data, err := unpack()
+		data, err := unpack(m.cfg.Kernel)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package kernelcache
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -86,10 +87,11 @@ type key [sha256.Size]byte
 func (k key) String() string { return hex.EncodeToString(k[:]) }
 
 // Open gives the unpacked kernel of image, from the directory or else by unpack, whose
-// result is then kept. file, if not nil, is the file that image is the content of.
+// result is then kept. file, if not nil, is the file that image is the content of. image may change at any time, as a mapping of somebody's file does: unpack is given a
+// copy, by whose sum its result is kept.
 //
 // What is wrong with the directory is no error, and costs time only. The error is unpack's.
-func (d *Dir) Open(file *os.File, image []byte, unpack func() ([]byte, error)) (*Entry, error) {
+func (d *Dir) Open(file *os.File, image []byte, unpack func(image []byte) ([]byte, error)) (*Entry, error) {
 	usable := d.prepare()
 	id, idErr := identityOf(file)
 	if usable == nil && idErr == nil {
@@ -97,7 +99,15 @@ func (d *Dir) Open(file *os.File, image []byte, unpack func() ([]byte, error)) (
 			return e, nil
 		}
 	}
-	k := key(sha256.Sum256(image))
+	if len(image) > maxEntry {
+		usable = fmt.Errorf("a packed kernel of %d bytes", len(image))
+	} else {
+		image = bytes.Clone(image)
+	}
+	var k key
+	if usable == nil {
+		k = sha256.Sum256(image)
+	}
 	if usable == nil {
 		if e, err := d.openChecked(k); err == nil {
 			e.Hit = true
@@ -105,7 +115,7 @@ func (d *Dir) Open(file *os.File, image []byte, unpack func() ([]byte, error)) (
 			return e, nil
 		}
 	}
-	data, err := unpack()
+	data, err := unpack(image)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +176,10 @@ func (d *Dir) openEntry(k key) (*Entry, identity, error) {
 		return nil, identity{}, err
 	}
 	e := &Entry{File: f}
-	id, err := identityOf(f)
+	id, owner, err := statFile(f)
+	if err == nil && owner.others() {
+		err = errOthers
+	}
 	if err == nil {
 		err = e.mapFile(id.size)
 	}

@@ -45,7 +45,7 @@ func newDir(t *testing.T) *Dir {
 func (k *kernel) open(t *testing.T, d *Dir) (unpacked bool, e *Entry) {
 	t.Helper()
 	before := k.unpackings
-	e, err := d.Open(k.file, k.packed, func() ([]byte, error) {
+	e, err := d.Open(k.file, k.packed, func([]byte) ([]byte, error) {
 		k.unpackings++
 		return bytes.Clone(k.unpacked), nil
 	})
@@ -211,10 +211,62 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
+// TestImageChanges has the image, which is a mapping of somebody's file, change while it is unpacked: what is kept under the sum of the first content is
+// what that unpacks to.
+func TestImageChanges(t *testing.T) {
+	d := newDir(t)
+	image := []byte("the genuine kernel, packed")
+	genuine := bytes.Clone(image)
+	unpack := func(image []byte) ([]byte, error) { return append([]byte("unpacked: "), image...), nil }
+	e, err := d.Open(nil, image, func(copied []byte) ([]byte, error) {
+		copy(image, "another kernel")
+		return unpack(copied)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	e, err = d.Open(nil, genuine, unpack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if want, _ := unpack(genuine); !e.Hit || !bytes.Equal(e.Data, want) {
+		t.Errorf("hit %v, %q", e.Hit, e.Data)
+	}
+}
+
+// TestEntryOfOthers has an entry that others may write, or whose owner they are: it is not used.
+func TestEntryOfOthers(t *testing.T) {
+	for name, give := range map[string]func(path string) error{
+		"writable": func(path string) error { return os.Chmod(path, 0o666) },
+		"owned":    func(path string) error { return os.Chown(path, 12345, -1) },
+	} {
+		if name == "owned" && os.Geteuid() != 0 {
+			continue // nobody else can give files away
+		}
+		d, k := newDir(t), newKernel(t, "a", 100_000)
+		k.expect(t, d, true)
+		for _, i := range must(d.List()) {
+			if err := give(i.Path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.expect(t, d, true)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func TestUnpackFails(t *testing.T) {
 	d, k := newDir(t), newKernel(t, "a", 10)
 	bad := errors.New("bad kernel")
-	if _, err := d.Open(k.file, k.packed, func() ([]byte, error) { return nil, bad }); err != bad {
+	if _, err := d.Open(k.file, k.packed, func([]byte) ([]byte, error) { return nil, bad }); err != bad {
 		t.Errorf("error %v", err)
 	}
 	if list, err := d.List(); err != nil || len(list) > 0 {
@@ -231,7 +283,7 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for j := range 20 {
 				k := kernels[(i+j)%len(kernels)]
-				e, err := d.Open(k.file, k.packed, func() ([]byte, error) { return bytes.Clone(k.unpacked), nil })
+				e, err := d.Open(k.file, k.packed, func([]byte) ([]byte, error) { return bytes.Clone(k.unpacked), nil })
 				if err != nil || !bytes.Equal(e.Data, k.unpacked) {
 					t.Error("wrong kernel", err)
 					return

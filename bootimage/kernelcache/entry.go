@@ -111,13 +111,31 @@ func (d *Dir) prepare() error {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return err
 		}
+		if err := judge(path); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+var errOthers = errors.New("others than its user may write there")
+
+// judge holds that a directory is its user's alone. A symbolic link to it has to be his too: it may be another's in a home that root has taken over by sudo.
+func judge(path string) error {
 	var st unix.Stat_t
-	if err := unix.Stat(d.Path, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: d.Path, Err: err}
+	if err := unix.Lstat(path, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	if st.Uid != uint32(os.Geteuid()) || st.Mode&0o022 != 0 {
-		return fmt.Errorf("%s: others than its user may write there", d.Path)
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		if st.Uid != uint32(os.Geteuid()) {
+			return fmt.Errorf("%s: %w", path, errOthers)
+		}
+		if err := unix.Stat(path, &st); err != nil {
+			return &os.PathError{Op: "stat", Path: path, Err: err}
+		}
+	}
+	if (access{st.Uid, st.Mode}).others() {
+		return fmt.Errorf("%s: %w", path, errOthers)
 	}
 	return nil
 }

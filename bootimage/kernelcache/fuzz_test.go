@@ -10,7 +10,7 @@ import (
 func FuzzEntry(f *testing.F) {
 	packed, kernel := []byte("packed"), []byte("an unpacked kernel")
 	d := &Dir{Path: f.TempDir(), tick: 1}
-	e, err := d.Open(nil, packed, func() ([]byte, error) { return kernel, nil })
+	e, err := d.Open(nil, packed, func([]byte) ([]byte, error) { return kernel, nil })
 	if err != nil || e.File == nil {
 		f.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func FuzzEntry(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e, err := d.Open(nil, packed, func() ([]byte, error) { return kernel, nil })
+		e, err := d.Open(nil, packed, func([]byte) ([]byte, error) { return kernel, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,25 +22,36 @@ type identity struct {
 var errNoFile = errors.New("no regular file")
 
 func identityOf(f *os.File) (identity, error) {
+	id, _, err := statFile(f)
+	return id, err
+}
+
+// access is who may change a file.
+type access struct{ uid, mode uint32 }
+
+// others tells whether others than this process's user may.
+func (a access) others() bool { return a.uid != uint32(os.Geteuid()) || a.mode&0o022 != 0 }
+
+func statFile(f *os.File) (identity, access, error) {
 	if f == nil {
-		return identity{}, errNoFile
+		return identity{}, access{}, errNoFile
 	}
 	var st unix.Stat_t
 	c, err := f.SyscallConn()
 	if err != nil {
-		return identity{}, err
+		return identity{}, access{}, err
 	}
 	var statErr error
 	if err := c.Control(func(fd uintptr) { statErr = unix.Fstat(int(fd), &st) }); err != nil {
-		return identity{}, err
+		return identity{}, access{}, err
 	}
 	if statErr != nil {
-		return identity{}, os.NewSyscallError("fstat", statErr)
+		return identity{}, access{}, os.NewSyscallError("fstat", statErr)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return identity{}, errNoFile
+		return identity{}, access{}, errNoFile
 	}
-	return identity{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, nil
+	return identity{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}, access{st.Uid, st.Mode}, nil
 }
 
 // granularity is beyond what any file system's clock takes to tick.

@@ -17,7 +17,7 @@ func keepKernels(t *testing.T, versions ...string) (run func(args ...string) res
 	cache := t.TempDir()
 	dir := kernelcache.Dir{Path: filepath.Join(cache, "govmm", "unpacked")}
 	for _, v := range versions {
-		e, err := dir.Open(nil, []byte("packed "+v), func() ([]byte, error) {
+		e, err := dir.Open(nil, []byte("packed "+v), func([]byte) ([]byte, error) {
 			return append([]byte("Linux version "+v+" (somebody)"), make([]byte, 1<<20)...), nil
 		})
 		if err != nil || e.Err != nil {
