@@ -60,12 +60,15 @@ func (o Options) stream() int64 {
 
 // entry takes one entry whose names have n bytes.
 func (b *budget) entry(n int) error {
-	b.entries--
-	b.names -= int64(n)
-	switch {
-	case b.entries < 0:
+	if b.entries--; b.entries < 0 {
 		return fmt.Errorf("more than %d entries", b.o.MaxEntries)
-	case b.names < 0:
+	}
+	return b.name(n)
+}
+
+// name takes n bytes of names.
+func (b *budget) name(n int) error {
+	if b.names -= int64(n); b.names < 0 {
 		return fmt.Errorf("more than %d bytes of names", int64(b.o.MaxEntries)*nameBytes+slack)
 	}
 	return nil

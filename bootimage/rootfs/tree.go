@@ -81,6 +81,9 @@ func (t *tree) link(name, target string) error {
 	case o.mode.IsDir():
 		return fmt.Errorf("hard link to %s, which is a directory", quote(target))
 	}
+	if err := t.left.name(len(o.target)); err != nil { // which is written for each of its names
+		return err
+	}
 	return t.put(name, o)
 }
 
@@ -122,7 +125,7 @@ func (t *tree) parent(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.left.entry(0); err != nil { // its name is a part of the other's
+	if err := t.left.entry(len(dir)); err != nil { // its name is a part of the other's, but not where it is written
 		return nil, err
 	}
 	above.entries++
