@@ -112,6 +112,9 @@ func (d *direct) choose(p Params, mem *memoryMap, usual uint64, taken ...span) (
 		limits.Free, limits.Reserved = []kaslr.Range{{Addr: usual, Size: limits.Size}}, nil
 		phys, delta, err = kaslr.Choose(p.Random, limits)
 	}
+	if errors.Is(err, kaslr.ErrNoRoom) {
+		return fixed, kaslr.Relocs{}, nil // the usual place is below all that are chosen
+	}
 	if err != nil {
 		return fixed, kaslr.Relocs{}, err
 	}
