@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -22,12 +23,24 @@ type Spec struct {
 	Dir      string   // working directory; it is made if it is not there. Empty: /
 	User     string   // NAME|UID[:GROUP|GID]; empty: root
 	Hostname string
-	Terminal bool // the command gets a terminal, by which its errors come as output
+	Terminal bool   // the command gets a terminal, by which its errors come as output
+	Size     string // of the terminal, as FormatSize writes it; empty if that is not known
 	Network  *Network
 }
 
 // A Network is addresses for eth0, as text: 10.0.2.15/24, 10.0.2.2. Without DNS the root file system's own resolv.conf counts.
 type Network struct{ Address, Gateway, DNS string }
+
+// FormatSize writes a terminal's size.
+func FormatSize(cols, rows int) string { return strconv.Itoa(cols) + "x" + strconv.Itoa(rows) }
+
+// ParseSize reads what FormatSize writes.
+func ParseSize(text string) (cols, rows uint16, ok bool) {
+	left, right, _ := strings.Cut(text, "x")
+	c, errC := strconv.ParseUint(left, 10, 16)
+	r, errR := strconv.ParseUint(right, 10, 16)
+	return uint16(c), uint16(r), errC == nil && errR == nil
+}
 
 // field is one of a Spec's texts with the name by which it is encoded.
 type field struct {
@@ -36,7 +49,7 @@ type field struct {
 }
 
 func (s *Spec) fields() []field {
-	return []field{{"dir", &s.Dir}, {"user", &s.User}, {"hostname", &s.Hostname}}
+	return []field{{"dir", &s.Dir}, {"user", &s.User}, {"hostname", &s.Hostname}, {"size", &s.Size}}
 }
 
 func (n *Network) fields() []field {

@@ -57,24 +57,25 @@ func (c *console) fail(status byte, why error) error {
 	return c.send(agent.Failure, append([]byte{status}, text[:min(len(text), 1000)]...))
 }
 
-// copyOut sends what r gives until it ends. Between reading and sending it holds flow, so that who has all of flow knows that
+// copyOut sends what a source gives until it ends. Between reading and sending it holds flow, so that who has all of flow knows that
 // what was read was sent.
-func (c *console) copyOut(kind agent.Kind, r *os.File) {
+func (c *console) copyOut(from *source) {
 	p := make([]byte, agent.MaxPayload)
-	for awaitInput(r) == nil {
-		if !c.copyPiece(kind, r, p) {
+	for awaitInput(from.file) == nil {
+		if !c.copyPiece(from, p) {
 			return
 		}
 	}
 }
 
-func (c *console) copyPiece(kind agent.Kind, r *os.File, p []byte) (more bool) {
+func (c *console) copyPiece(from *source, p []byte) (more bool) {
 	c.flow.RLock()
 	defer c.flow.RUnlock()
-	n, err := r.Read(p)
-	if n > 0 && c.send(kind, p[:n]) != nil {
+	n, err := from.file.Read(p)
+	if n > 0 && c.send(from.kind, p[:n]) != nil {
 		return false
 	}
+	from.sent.Add(int64(max(0, n)))
 	return err == nil // of a terminal, EIO when its last user has gone
 }
 

@@ -24,7 +24,7 @@ func run(c *console, spec *agent.Spec) error {
 		return c.fail(statusOf(err), err)
 	}
 	var output sync.WaitGroup
-	streams, err := connect(c, cmd, spec.Terminal, &output)
+	streams, err := connect(c, cmd, spec, &output)
 	if err != nil {
 		return c.fail(statusCannot, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,17 +18,24 @@ import (
 
 // streams are the guest's ends of a command's input and output.
 type streams struct {
-	input    *os.File   // to write to
-	waiting  inbox      // input for it
-	terminal bool       // input is a terminal's
-	outputs  []*os.File // to read from
+	input    *os.File // to write to
+	waiting  inbox    // input for it
+	terminal bool     // input is a terminal's
+	outputs  []*source
 	theirs   []*os.File // the command's ends
 }
 
+// A source is one of the command's outputs.
+type source struct {
+	file *os.File
+	kind agent.Kind
+	sent atomic.Int64 // bytes
+}
+
 // connect gives the command pipes or a terminal, and sends what it writes.
-func connect(c *console, cmd *exec.Cmd, terminal bool, output *sync.WaitGroup) (*streams, error) {
-	if terminal {
-		return connectTerminal(c, cmd, output)
+func connect(c *console, cmd *exec.Cmd, spec *agent.Spec, output *sync.WaitGroup) (*streams, error) {
+	if spec.Terminal {
+		return connectTerminal(c, cmd, spec.Size, output)
 	}
 	s := &streams{waiting: newInbox()}
 	in, input, err := os.Pipe()
@@ -44,13 +52,20 @@ func connect(c *console, cmd *exec.Cmd, terminal bool, output *sync.WaitGroup) (
 			return nil, err
 		}
 		*o.to = w
-		s.outputs, s.theirs = append(s.outputs, r), append(s.theirs, w)
-		output.Go(func() { c.copyOut(o.kind, r) })
+		from := &source{file: r, kind: o.kind}
+		s.outputs, s.theirs = append(s.outputs, from), append(s.theirs, w)
+		output.Go(func() { c.copyOut(from) })
+	}
+	// Programs open their own by /dev/stdout and its like.
+	for _, f := range s.theirs {
+		if err := f.Chown(int(credential(cmd)), -1); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func connectTerminal(c *console, cmd *exec.Cmd, output *sync.WaitGroup) (*streams, error) {
+func connectTerminal(c *console, cmd *exec.Cmd, size string, output *sync.WaitGroup) (*streams, error) {
 	ours, err := os.OpenFile("/dev/pts/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
@@ -72,8 +87,12 @@ func connectTerminal(c *console, cmd *exec.Cmd, output *sync.WaitGroup) (*stream
 	if err := theirs.Chown(int(credential(cmd)), -1); err != nil {
 		return nil, err
 	}
-	output.Go(func() { c.copyOut(agent.Output, ours) })
-	return &streams{input: ours, waiting: newInbox(), terminal: true, outputs: []*os.File{ours}, theirs: []*os.File{theirs}}, nil
+	if cols, rows, ok := agent.ParseSize(size); ok { // before the command looks; changes come as frames
+		setSize(ours, cols, rows)
+	}
+	from := &source{file: ours, kind: agent.Output}
+	output.Go(func() { c.copyOut(from) })
+	return &streams{input: ours, waiting: newInbox(), terminal: true, outputs: []*source{from}, theirs: []*os.File{theirs}}, nil
 }
 
 func credential(cmd *exec.Cmd) uint32 {
@@ -98,14 +117,19 @@ func (s *streams) hear(r io.Reader, command *os.Process) {
 
 // feed writes the input, and says what was taken.
 func (s *streams) feed(c *console) {
+	last := byte('\n')
 	for {
 		p, end := s.waiting.take()
 		if len(p) > 0 {
+			last = p[len(p)-1]
 			_, _ = s.input.Write(p) // a command that reads no more loses it
 			_ = c.send(agent.Taken, binary.LittleEndian.AppendUint32(nil, uint32(len(p))))
 		}
 		switch {
 		case !end:
+		case s.terminal && last != '\n':
+			_, _ = s.input.Write([]byte{endOfInput, endOfInput}) // the first gives the command what it has of the line
+			return
 		case s.terminal:
 			_, _ = s.input.Write([]byte{endOfInput})
 			return
@@ -126,48 +150,48 @@ func (s *streams) obey(kind agent.Kind, p []byte, command *os.Process) error {
 	case kind == agent.Signal && len(p) == 1:
 		_ = syscall.Kill(-command.Pid, syscall.Signal(p[0])) // its process group
 	case kind == agent.Resize && len(p) == 4 && s.terminal:
-		size := &unix.Winsize{Col: binary.LittleEndian.Uint16(p), Row: binary.LittleEndian.Uint16(p[2:])}
-		_ = unix.IoctlSetWinsize(int(s.input.Fd()), unix.TIOCSWINSZ, size)
+		setSize(s.input, binary.LittleEndian.Uint16(p), binary.LittleEndian.Uint16(p[2:]))
 	}
 	return nil
+}
+
+func setSize(terminal *os.File, cols, rows uint16) {
+	_ = unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: cols, Row: rows})
 }
 
 // patience is how long output of a command that has ended may still come from its children.
 const patience = 100 * time.Millisecond
 
-// finish waits until all output of the command is sent. Children that it has left may go on to write, and are not waited for.
+// finish waits until all output of the command is sent. Children that it has left may go on to write, and are not waited for: what the command itself has written lies
+// within what can be read now.
 func (s *streams) finish(c *console, output *sync.WaitGroup) {
+	c.flow.Lock()
+	goals := s.goals()
+	c.flow.Unlock()
 	done := make(chan struct{})
 	go func() {
 		output.Wait()
 		close(done)
 	}()
-	for {
+	for reached := false; !reached; {
 		select {
 		case <-done:
 			return
 		case <-time.After(patience):
 		}
-		c.flow.Lock()
-		empty := s.empty()
-		c.flow.Unlock()
-		if empty {
-			return
+		reached = true
+		for i, from := range s.outputs {
+			reached = reached && from.sent.Load() >= goals[i]
 		}
 	}
 }
 
-// empty says whether nothing is to be read, at the moment.
-func (s *streams) empty() bool {
-	var fds []unix.PollFd
-	for _, f := range s.outputs {
-		fds = append(fds, unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLIN})
+// goals says how much of each output will have been sent when all that can be read now is.
+func (s *streams) goals() []int64 {
+	var goals []int64
+	for _, from := range s.outputs {
+		n, _ := unix.IoctlGetInt(int(from.file.Fd()), unix.TIOCINQ)
+		goals = append(goals, from.sent.Load()+int64(n))
 	}
-	_, _ = unix.Poll(fds, 0)
-	for _, fd := range fds {
-		if fd.Revents&unix.POLLIN != 0 {
-			return false
-		}
-	}
-	return true
+	return goals
 }

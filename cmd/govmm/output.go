@@ -30,6 +30,8 @@ type output struct {
 	patience time.Duration
 	left     atomic.Int64
 
+	failed atomic.Pointer[error] // the first error
+
 	turn sync.Mutex // of those who write to file itself: what has room for one may block a second
 }
 
@@ -136,6 +138,7 @@ func (o *output) Write(p []byte) (int, error) {
 			continue
 		}
 		if err != nil {
+			o.failed.CompareAndSwap(nil, &err)
 			if o.end != nil {
 				o.end(fmt.Errorf("console output: %w", err))
 			}
@@ -145,6 +148,17 @@ func (o *output) Write(p []byte) (int, error) {
 		o.left.Store(int64(o.patience))
 	}
 	return len(p), nil
+}
+
+// strictOutput is an output that tells its writer of errors, who is to end by them: the command's status must not hide that its output is not whole.
+type strictOutput struct{ *output }
+
+func (o strictOutput) Write(p []byte) (int, error) {
+	n, _ := o.output.Write(p)
+	if err := o.failed.Load(); err != nil {
+		return 0, fmt.Errorf("standard output or error: %w", *err)
+	}
+	return n, nil
 }
 
 // write passes some of p on, and gives EAGAIN when nothing can be now.

@@ -161,7 +161,7 @@ func (f *runFlags) runStatus() (int, error) {
 		return 0, err
 	}
 	defer errs.close()
-	session := agent.NewSession(out, errs)
+	session := agent.NewSession(strictOutput{out}, strictOutput{errs})
 	kernelSays := newKernelLog(f.verbose)
 	defer f.trace.close()
 	m, open, err := f.newMachine(session, kernelSays, end)
@@ -257,7 +257,11 @@ func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Ses
 // forwardSignals gives the command the signals that end programs; a second one ends the guest, and one while the run ends the program, whatever it waits for.
 func forwardSignals(ctx context.Context, end context.CancelCauseFunc, session *agent.Session) (stop func()) {
 	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) { // as nohup does
+			signal.Notify(got, s)
+		}
+	}
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE) // a write to a closed pipe is an error like others
 	go func() {
@@ -303,6 +307,9 @@ func (f *runFlags) complete() error {
 	onTerminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
 	f.spec.Terminal = f.terminal == terminalYes || f.terminal == terminalAuto && onTerminal
 	if f.spec.Terminal {
+		if cols, rows, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+			f.spec.Size = agent.FormatSize(cols, rows)
+		}
 		if t := os.Getenv("TERM"); t != "" {
 			f.spec.Env = append([]string{"TERM=" + t}, f.spec.Env...)
 		}

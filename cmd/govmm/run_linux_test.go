@@ -88,6 +88,7 @@ func TestTinyRun(t *testing.T) {
 		{[]string{"--", "/bin/sh", "-c", "echo 'a  b'; uname -n; echo err >&2; exit 7"}, 7, "a  b\ngovmm\n", "err\n"},
 		{[]string{"-e", "A=b c", "-w", "/tmp/x", "/bin/sh", "-c", "echo $A; pwd; id -u"}, 0, "b c\n/tmp/x\n0\n", ""},
 		{[]string{"-u", "ann", "/bin/sh", "-c", "id -u; id -g; echo $HOME"}, 0, "1000\n100\n/home/ann\n", ""},
+		{[]string{"-u", "ann", "/bin/sh", "-c", "echo own >/proc/self/fd/1; echo own >/proc/self/fd/2"}, 0, "own\n", "own\n"},
 		{[]string{"no-such-command"}, 127, "", "govmm: exec: \"no-such-command\": executable file not found in $PATH\n"},
 		{[]string{"/etc/passwd"}, 126, "", "govmm: exec: \"/etc/passwd\": permission denied\n"},
 		{[]string{"-u", "eve", "true"}, 126, "", "govmm: user \"eve\" is not in the guest's /etc/passwd\n"},
@@ -103,6 +104,40 @@ func TestTinyRun(t *testing.T) {
 	}
 	if s, err := summarize(trace); err != nil || rowOf(s.Doorbells, "virtio1 console").Count == 0 {
 		t.Errorf("trace: %v, %+v", err, s)
+	}
+}
+
+// TestTinyRunEnds has the end of a command be the end, whatever else there is.
+func TestTinyRunEnds(t *testing.T) {
+	dir := userlandDir(t)
+	// A child of the command's writes on, without end.
+	c := command(t, runArgs(t, dir, "/bin/sh", "-c", "echo begun; yes & sleep 1; exit 3")...)
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	c.Stdout = out
+	if status := exitStatus(t, c.Run()); status != 3 {
+		t.Errorf("with a child that writes on: exit status %d", status)
+	}
+	// The output cannot be written: the status must not hide it.
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	var stderr bytes.Buffer
+	c = command(t, runArgs(t, dir, "echo", "lost")...)
+	c.Stdout, c.Stderr = full, &stderr
+	if status := exitStatus(t, c.Run()); status != statusRun || !strings.Contains(stderr.String(), "no space left") {
+		t.Errorf("with a full disk: exit status %d, %s", status, stderr.String())
+	}
+	// The input of a terminal ends within a line.
+	c = command(t, runArgs(t, dir, "--terminal", "yes", "cat")...)
+	c.Stdin = strings.NewReader("abc")
+	if r := finish(t, c); r.status != 0 || !strings.HasSuffix(r.stdout, "abcabc") {
+		t.Errorf("with an unfinished line: %v", r)
 	}
 }
 
