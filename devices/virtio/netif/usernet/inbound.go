@@ -109,7 +109,7 @@ func (l *listener) serve() {
 		switch {
 		case err == nil:
 			l.accepted(conn)
-		case errors.Is(err, os.ErrClosed):
+		case l.b.ctx.Err() != nil:
 			return
 		default: // no descriptors left, perhaps
 			l.b.logFailed("no connection accepted", "at", l.forward, "err", err)
