@@ -467,6 +467,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		b, p := newBench(t, 64), &sink{}
 		r := newReceiver(newDevice(t, Config{Backend: newWire(everything), QueueSize: 64}), 0, p, b.session(features), guestOffloads(features), new(sync.Mutex))
+		r.mu.Lock() // as run does
 		for i, n := range buffers[:min(len(buffers), 40)] {
 			b.ring.AddIndirect(cut(b.mem.Base()+1<<19, 10*int(n)+1, 100+i, true)...)
 		}
