@@ -43,7 +43,7 @@ func hold(t *testing.T) (h holdings) {
 
 // within reports whether h is no more than before, the heap's growth apart: it is less than a guest's RAM.
 func (h holdings) within(before holdings) bool {
-	return h.goroutines <= before.goroutines && h.descriptors <= before.descriptors && h.vcpus <= before.vcpus &&
+	return h.goroutines == before.goroutines && h.descriptors == before.descriptors && h.vcpus == before.vcpus &&
 		h.space-before.space < DefaultMemory
 }
 

@@ -192,6 +192,7 @@ func TestConsoleEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, Config{Image: image(powerOff)})
+			before := runtime.NumGoroutine()
 			written := make(chan error, 1)
 			go func() {
 				_, err := m.WriteConsole(t.Context(), make([]byte, 1000))
@@ -200,6 +201,12 @@ func TestConsoleEnds(t *testing.T) {
 			end(m)
 			if err := <-written; !errors.Is(err, ErrEnded) {
 				t.Errorf("%v", err)
+			}
+			for range 1000 { // until the writer is gone, which another test would count
+				if runtime.NumGoroutine() <= before {
+					break
+				}
+				time.Sleep(time.Millisecond)
 			}
 		})
 	}
