@@ -107,8 +107,16 @@ func (c *comparison) compared(ctx context.Context, look func(p place, hosts, its
 	return containers, nil
 }
 
-// alone is contradicted for a claim of which no container was seen: half of what it says is not shown.
-func (c *comparison) alone(k *report.Claim, containers int, err error) error {
+// beside makes the finding of what was seen of the virtual machine and, if there were any, of containers.
+func beside(containers int, machine, container string) string {
+	if containers > 0 {
+		machine += "; " + container
+	}
+	return machine + "."
+}
+
+// alone is contradicted for a claim of which no container was seen, if that is so: half of what it says is not shown then.
+func alone(k *report.Claim, containers int, err error) error {
 	if containers == 0 && err == nil && judge(k.Checks) == report.Holds {
 		k.Verdict = report.Partly
 		k.Finding += " No container was seen."

@@ -58,12 +58,8 @@ func (c *comparison) hardware(ctx context.Context, k *report.Claim) error {
 		check(k, its.Hypervisor == hosts.Hypervisor && its.CPUModel == hosts.CPUModel, "the %s's processor is the host's", title)
 		check(k, subset(its.Disks, hosts.Disks) && subset(its.PCI, hosts.PCI), "the %s sees no disk and no PCI device that is not the host's", title)
 	})
-	k.Finding = "The virtual machine has a processor with KVM's mark and devices of its own"
-	if containers > 0 {
-		k.Finding += "; a container has the host's, as far as it may see them"
-	}
-	k.Finding += "."
-	return c.alone(k, containers, err)
+	k.Finding = beside(containers, "The virtual machine has a processor with KVM's mark and devices of its own", "a container has the host's, as far as it may see them")
+	return alone(k, containers, err)
 }
 
 func orNone(s string) string {
@@ -107,15 +103,11 @@ func (c *comparison) kernel(ctx context.Context, k *report.Claim) error {
 		}
 		check(k, its.Kernel.BootID == hosts.Kernel.BootID && its.Kernel.Release == hosts.Kernel.Release, "the %s's boot id and kernel are the host's", title)
 	})
-	k.Finding = "The virtual machine runs a kernel that was booted for it"
-	if containers > 0 {
-		k.Finding += "; a container runs on the one that the host booted"
-	}
-	k.Finding += "."
+	k.Finding = beside(containers, "The virtual machine runs a kernel that was booted for it", "a container runs on the one that the host booted")
 	if err == nil {
 		c.sideBySide(ctx, k)
 	}
-	return c.alone(k, containers, err)
+	return alone(k, containers, err)
 }
 
 // sideBySide runs two virtual machines with different kernels at the same time.

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,6 +56,7 @@ func (c *comparison) isolation(ctx context.Context, k *report.Claim) error {
 	}
 	_ = c.latencies(ctx, k, "quiet", "nothing happens", nil)
 	undone := make(map[string]error)
+	var errs []error
 	var titles []string
 	for _, h := range harms {
 		c.tell("isolation: %s", h.title)
@@ -75,12 +74,12 @@ func (c *comparison) isolation(ctx context.Context, k *report.Claim) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			undone[h.key] = err
+			undone[h.key], errs = err, append(errs, err)
 			titles = append(titles, h.title)
 		}
 	}
 	if len(undone) == len(harms) {
-		return errors.Join(slices.Collect(maps.Values(undone))...)
+		return errors.Join(errs...)
 	}
 	c.obstacles(ctx, k, undone)
 	k.Finding = "While one virtual machine came to grief, its neighbour and the host went on."

@@ -58,12 +58,8 @@ func (c *comparison) resources(ctx context.Context, k *report.Claim) error {
 			check(k, its.CPUs == hosts.CPUs && its.Memory == hosts.Memory, "the %s sees the CPUs and the memory of the host", p.subject().Title)
 		}
 	})
-	k.Finding = "The virtual machine has what it was given, and cannot take more"
-	if containers > 0 {
-		k.Finding += "; a container sees the host's, and is limited by its cgroup where somebody has set a limit"
-	}
-	k.Finding += "."
-	return c.alone(k, containers, err)
+	k.Finding = beside(containers, "The virtual machine has what it was given, and cannot take more", "a container sees the host's, and is limited by its cgroup where somebody has set a limit")
+	return alone(k, containers, err)
 }
 
 // allocate has a command in the small virtual machine ask for more memory than there is.

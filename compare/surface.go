@@ -67,7 +67,7 @@ func (c *comparison) surface(ctx context.Context, k *report.Claim) error {
 		k.Finding += fmt.Sprintf(": %d different calls from its start to its end, while the guest ran the command", monitor.Distinct)
 	}
 	k.Finding += "."
-	return c.alone(k, containers, err)
+	return alone(k, containers, err)
 }
 
 // monitorRow says what the process that runs a virtual machine may do to the host.
