@@ -107,8 +107,6 @@ func (d *Dir) Open(file *os.File, image []byte, unpack func(image []byte) ([]byt
 	var k key
 	if usable == nil {
 		k = sha256.Sum256(image)
-	}
-	if usable == nil {
 		if e, err := d.openChecked(k); err == nil {
 			e.Hit = true
 			d.noteLater(e, id, k)
