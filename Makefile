@@ -11,7 +11,7 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
 
 # Debian packages, and the program by which one knows that it is there.
 BUSYBOX  := busybox-static=/usr/share/doc/busybox-static
-PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs gdb=gdb zstd=zstd lz4=lz4 xz-utils=xz $(BUSYBOX)
+PACKAGES := acpica-tools=iasl e2fsprogs=mke2fs gdb=gdb iproute2=ip zstd=zstd lz4=lz4 xz-utils=xz $(BUSYBOX)
 # What the tiny kernel is built with. A package without a program is known by a file.
 KERNEL_PACKAGES := bc=bc bison=bison flex=flex gcc=gcc make=make libc6-dev=/usr/include/stdio.h libelf-dev=/usr/include/gelf.h
 # What benchmarks of devices run in their guests.

@@ -2,7 +2,7 @@
 //
 // It carries frames between the guest's queues and a [Backend], which is the network. It has checksum and TCP
 // segmentation offload in both directions, as far as the backend has, mergeable receive buffers, up to 32 queue pairs, a link that
-// can go down, and the control queue. Frames are never copied here but in one case: when the driver has given too
+// can go down, and the control queue. Frames are never copied here, their headers apart, but in one case: when the driver has given too
 // little room for the largest frame, one waits in the device's own memory until there is room.
 //
 // Left out: filtering (receive modes and the MAC table are checked and accepted, and all frames delivered,

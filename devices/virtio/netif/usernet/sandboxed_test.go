@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 
+	"govmm/devices/virtio/netif/tap/nettest"
 	"govmm/sandbox"
 )
 
@@ -30,10 +30,7 @@ func TestSandboxed(t *testing.T) {
 	}
 	c := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestSandboxed$", "-test.v")
 	c.Env = append(os.Environ(), sandboxedVariable+"=1")
-	c.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
-	}
+	nettest.Isolate(c)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -112,7 +109,7 @@ func loopbackUp(t *testing.T) (index uint32) {
 	index = r.Uint32()
 	r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	must(t, unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r))
-	out, err := exec.Command("ip", "-6", "address", "add", "fe80::1/64", "dev", "lo", "nodad").CombinedOutput()
+	out, err := exec.Command("sh", "-c", "PATH=$PATH:/usr/sbin:/sbin exec ip -6 address add fe80::1/64 dev lo nodad").CombinedOutput()
 	if err != nil {
 		t.Fatalf("ip: %v: %s (apt-get install iproute2)", err, out)
 	}
