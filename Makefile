@@ -4,7 +4,7 @@
 GO      ?= go
 KERNELS := 6.1-cloud 6.12-cloud 6.1-full
 KERNEL  ?= 6.12-cloud
-PROGRAMS := ./cmd/govmm ./cmd/govmm-compare ./cmd/nested ./cmd/demo ./bootimage/initramfs/mkinitramfs
+PROGRAMS := ./cmd/govmm-compare ./cmd/nested ./cmd/demo ./bootimage/initramfs/mkinitramfs
 NESTED  := bin/nested
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),development)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/govmm
@@ -33,11 +33,14 @@ help: ## list the targets
 # library's that nobody touches, so that the kernel would give them a huge page. The goals of make bench for the monitor's memory show it.
 # smallinit: what guests of govmm run start with, and what govmm compare runs in each place, are programs of their own, inside govmm and govmm-compare.
 # disablethp: no transparent huge pages for the Go heap, which is smaller than one of them. Guests' RAM keeps them.
+# -E: begins where the program can still enter namespaces (cmd/govmm/entry_amd64.s).
+LDFLAGS = -s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1
 build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
 	$(GO) build -ldflags "-s -w" -o cmd/govmm/guestinit ./cmd/guestinit
 	$(GO) build -ldflags "-s -w" -o cmd/govmm-compare/compareprobe ./cmd/compareprobe
-	$(GO) build -tags smallinit -ldflags "-s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1" -o bin/ $(PROGRAMS)
+	$(GO) build -tags smallinit -ldflags "$(LDFLAGS) -E main.entry" -o bin/ ./cmd/govmm
+	$(GO) build -tags smallinit -ldflags "$(LDFLAGS)" -o bin/ $(PROGRAMS)
 
 setup: build ## install the Debian packages that demo and tests need (asks for root only when some are missing)
 	$(NESTED) setup $(PACKAGES)
@@ -87,8 +90,10 @@ test-unit: setup ## tests that need no privileges and no KVM
 # What fails runs again, once, because where QEMU could not be mended (docs/testing.md, "QEMU's faults") guests hang now and then; and
 # it is said.
 PROCESSORS ?= $(shell nproc)
+# The command's tests are the command too, and begin as it does.
+ENTRY = $(if $(filter cmd/govmm,$(2)),-ldflags "-E govmm/cmd/govmm.entry")
 define in-nested
-	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
+	$(GO) test -c -tags $(1)test,smallinit $(ENTRY) -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	@binary=$(CURDIR)/bin/$(1)test/$(notdir $(2)); export binary; \
 	printf '%s\n' $(3) | $(4) xargs -d '\n' -n 1 -P $$(( ($(PROCESSORS) + $(or $(6),2) - 1) / $(or $(6),2) )) sh -c '\
 		log=$$binary.$$$$.log; \
@@ -138,7 +143,7 @@ test-faults: userland kernel bin/pattern ## faults of the host, killed monitors 
 # The same with large numbers, for docs/reliability.md. $(6) is the log's name.
 define reliability-in
 	@mkdir -p bin/reliability
-	$(GO) test -c -tags $(1)test,smallinit -o bin/$(1)test/$(notdir $(2)) ./$(2)
+	$(GO) test -c -tags $(1)test,smallinit $(ENTRY) -o bin/$(1)test/$(notdir $(2)) ./$(2)
 	$(4) $(NESTED) --always --dir $(2) --timeout $(5) -- $(CURDIR)/bin/$(1)test/$(notdir $(2)) -test.v -test.run '$(3)' </dev/null 2>&1 | tee bin/reliability/$(6).log; \
 		grep -qa '^PASS' bin/reliability/$(6).log
 endef

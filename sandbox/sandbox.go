@@ -2,12 +2,11 @@
 // that breaks into the monitor finds itself in a process that can do nothing: open no file, start no program, reach no other process,
 // and, where the guest has no network of ordinary sockets, no network.
 //
-// It is made of layers of Linux's that need no privilege: no_new_privs (prctl(2)), seccomp(2) with a list of system calls, and
-// landlock(7). A process with privileges loses its capabilities (capabilities(7)) and its root directory (chroot(2)) too. Limits (getrlimit(2)) bound
-// descriptors, and keep the guest's memory out of core files. None of it can be undone.
+// It is made of layers of Linux's that need no privilege: no_new_privs (prctl(2)), seccomp(2) with a list of system calls, landlock(7), and, in programs that
+// are linked for it, a user and a mount namespace (namespaces(7)), by which the process can give up its root directory (chroot(2)). A process with privileges
+// loses its capabilities (capabilities(7)) too. Limits (getrlimit(2)) bound descriptors, and keep the guest's memory out of core files. None of it can be undone.
 //
-// Left out: namespaces, because a process with threads, as each of Go's is, cannot enter a user namespace, and to start another one for that
-// takes longer than a small guest's boot may (docs/threat-model.md); cgroups, which are their owner's.
+// Left out: cgroups, which are their owner's.
 //
 // What is passed in is trusted. The process is not, after Apply.
 package sandbox
@@ -32,6 +31,9 @@ type Policy struct {
 
 	// Readable are files, and directories with all that is below them, that it opens for reading. What is not there may be looked for.
 	Readable []string
+
+	// Links are symbolic links, by their names, to what is readable. They are made where the process gets a root directory that has only that.
+	Links map[string]string
 
 	// Debugger says that it takes connections of debuggers, by a socket that is open, and looks into vCPUs for them.
 	Debugger bool
@@ -74,10 +76,10 @@ var foreignThreads = Layer{
 // Layers looks at what the host and this program offer, and changes nothing.
 func Layers() []Layer {
 	limits := Layer{Name: "limits", Have: true, Detail: "no core files, no locked memory, no message queues, and without --net user few descriptors"}
-	return append(append(basicLayers(), privilegeLayers()...), limits)
+	return append(append(append(basicLayers(), offeredNamespaces()), privilegeLayers()...), limits)
 }
 
-// basicLayers are those of Layers that all processes need.
+// basicLayers are those that all processes need, but for the namespaces.
 func basicLayers() []Layer {
 	layers := []Layer{seccompLayer(), landlockLayer()}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno == syscall.ENOTSUP {
@@ -88,7 +90,7 @@ func basicLayers() []Layer {
 
 // Missing gives what the host does not have of the layers that all processes need. Apply finds the same, and whether the root directory can be given up.
 func Missing() (missing []Layer) {
-	for _, l := range basicLayers() {
+	for _, l := range append(basicLayers(), namespaceLayer()) {
 		if !l.Have {
 			missing = append(missing, l)
 		}
@@ -127,7 +129,7 @@ func Apply(p Policy) (missing []Layer, err error) {
 	return missing, nil
 }
 
-// restrictThreads puts on the layers that each thread has for itself.
+// restrictThreads puts on the layers that each thread has for itself, and takes the root directory, which threads share.
 func restrictThreads(p Policy) (missing []Layer, err error) {
 	have, err := capabilities()
 	if err != nil {
@@ -136,14 +138,26 @@ func restrictThreads(p Policy) (missing []Layer, err error) {
 	if err := forbidPrivileges(have); err != nil {
 		return nil, err
 	}
-	l := landlockLayer()
-	if !l.Have {
+	if l := namespaceLayer(); !l.Have {
+		missing = append(missing, l)
+	}
+	if have.effective(unix.CAP_SYS_CHROOT) {
+		stays, err := leaveRoot(p)
+		if err != nil {
+			return nil, err
+		}
+		missing = append(missing, stays...)
+	}
+	if l := landlockLayer(); !l.Have {
 		missing = append(missing, l)
 	} else if err := restrictFiles(p); err != nil {
 		return nil, fmt.Errorf("landlock: %w", err)
 	}
-	lost, err := dropPrivileges(have, len(p.Readable) == 0)
-	return append(missing, lost...), err
+	if !have.any() {
+		return missing, nil
+	}
+	// The bounding set stays: only execve(2) would look at it, and there is none.
+	return missing, dropCapabilities()
 }
 
 // forbidPrivileges sets no_new_privs, on which Landlock and seccomp insist. A process with CAP_SYS_ADMIN needs it for seccomp only,

@@ -61,6 +61,7 @@ const (
 	noLandlock arrangement = "no Landlock" // have the kernel deny that it has Landlock
 	noSeccomp  arrangement = "no seccomp"  // have the kernel deny that it has seccomp filters
 	noChroot   arrangement = "no chroot"   // forbid chroot, as some containers do
+	noUnshare  arrangement = "no unshare"  // forbid namespaces, as most containers do
 	noProc     arrangement = "no /proc"    // hide /proc; the process has a mount namespace of its own
 )
 
@@ -82,12 +83,23 @@ func arrange(a arrangement) error {
 		return denySeccomp()
 	case noChroot:
 		return denyChroot()
+	case noUnshare:
+		return startWithoutUnshare()
 	case noProc:
 		return unix.Mount("none", "/proc", "tmpfs", 0, "")
 	case falseKVM:
 		return unix.Mount("/dev/null", "/dev/kvm", "", unix.MS_BIND, "")
 	}
 	return nil
+}
+
+// startWithoutUnshare has the process begin once more: what it forbids is what it has done already.
+func startWithoutUnshare() error {
+	os.Unsetenv(envArrange)
+	if err := denyNamespaces(); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 // arranged is command for a process that makes an arrangement first.

@@ -37,6 +37,19 @@ func denyChroot() error {
 	return denyCall(unix.SYS_CHROOT, unix.EPERM)
 }
 
+// denyNamespaces has the kernel answer as in a container that forbids them, in which threads can be made, and processes.
+func denyNamespaces() error {
+	return filterCalls([]unix.SockFilter{
+		{Code: load, K: number},
+		{Code: equal, K: unix.SYS_UNSHARE, Jt: 4},
+		{Code: equal, K: unix.SYS_CLONE, Jf: 2},
+		{Code: load, K: option},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.CLONE_NEWNS | unix.CLONE_NEWUSER, Jt: 1},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+	})
+}
+
 // denySeccomp has the kernel answer as one without filters does.
 func denySeccomp() error {
 	return filterCalls([]unix.SockFilter{

@@ -15,6 +15,9 @@ import (
 	"govmm/agent/guest"
 )
 
+// entry is where the program begins if it is linked with -ldflags "-E main.entry", as make build links it.
+func entry()
+
 func main() {
 	if guest.IsInit() {
 		guest.Main()

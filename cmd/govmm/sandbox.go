@@ -35,6 +35,9 @@ func addSandboxFlag(c *cobra.Command, mode *sandboxMode) {
 
 // prepare is called before anything is done. It refuses what strict cannot have.
 func (mode sandboxMode) prepare() error {
+	if err := sandbox.FinishEntry(); err != nil {
+		return fmt.Errorf("%w; --sandbox=off does without", err)
+	}
 	// The log tells the time in UTC: to find out the zone takes files, which would have to be read before.
 	time.Local = time.UTC
 	if mode != sandboxStrict {
@@ -112,7 +115,7 @@ func policy(nets []backend) sandbox.Policy {
 		switch n.(type) {
 		case *usernet.Backend:
 			p.Sockets, p.Files = sandbox.NewSockets, 0
-			p.Readable = resolverFiles(resolvconf.Path, os.Geteuid() == 0)
+			p.Readable, p.Links = resolverFiles(resolvconf.Path, os.Geteuid() == 0)
 		case *guardedTap:
 			p.Sockets = max(p.Sockets, sandbox.OpenSockets) // that of its DHCP server
 		}
@@ -120,18 +123,24 @@ func policy(nets []backend) sandbox.Policy {
 	return p
 }
 
-// resolverFiles is where the name servers of the host are read from, given the name of their file. A file that is replaced is another, so its directory
-// must be readable for changes to be seen; where that is /etc and the user is root, it has secrets, and the name servers stay those of the start.
-func resolverFiles(name string, root bool) []string {
+// resolverFiles is where the name servers of the host are read from, given the name of their file, and the link by which they are found there. A file that is replaced
+// is another, so its directory must be readable for changes to be seen; where that is /etc and the user is root, it has secrets, and the name servers stay those of the start.
+func resolverFiles(name string, root bool) (files []string, links map[string]string) {
 	path, err := filepath.EvalSymlinks(name)
 	if err != nil {
-		return []string{name} // it may be looked for
+		return []string{name}, nil // it may be looked for
 	}
-	dir := filepath.Dir(path)
-	if dir == filepath.Dir(name) && root {
-		return []string{path}
+	if path != name {
+		links = map[string]string{name: path}
 	}
-	return []string{dir}
+	switch dir := filepath.Dir(path); {
+	case dir != filepath.Dir(name):
+		return []string{dir}, links
+	case root:
+		return []string{path}, links
+	default:
+		return []string{dir}, nil // the link, if it is one, lies in it
+	}
 }
 
 // closeStrays closes descriptors that whoever started this program has left open for it, but for those that flags name. All that

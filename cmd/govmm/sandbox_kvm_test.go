@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -71,24 +73,41 @@ func TestStrayDescriptors(t *testing.T) {
 
 // TestSandboxFlag looks at the monitor of a guest that runs, and that root has started.
 func TestSandboxFlag(t *testing.T) {
-	for flag, want := range map[string]struct{ status, root string }{
-		"--sandbox=on":     {`\nCapPrm:\t0+\nCapEff:\t0+\n(.*\n)*NoNewPrivs:\t1\nSeccomp:\t2\n`, `/fdinfo$`},
-		"--sandbox=strict": {`\nCapPrm:\t0+\nCapEff:\t0+\n(.*\n)*NoNewPrivs:\t1\nSeccomp:\t2\n`, `/fdinfo$`},
-		"--sandbox=off":    {`\nCapEff:\t0*[1-9a-f][0-9a-f]*\n(.*\n)*NoNewPrivs:\t0\nSeccomp:\t0\n`, `^/$`},
+	const all, none = `\nCapPrm:\t0+\nCapEff:\t0+\n(.*\n)*NoNewPrivs:\t1\nSeccomp:\t2\n`, `\nCapEff:\t0*[1-9a-f][0-9a-f]*\n(.*\n)*NoNewPrivs:\t0\nSeccomp:\t0\n`
+	const notAsked = "govmm: the sandbox is weaker than it could be: no namespaces (an argument is --sandbox=off); leave it out\n"
+	for _, test := range []struct {
+		flags        string
+		status, root string
+		namespaces   bool
+		say          string
+	}{
+		{"--sandbox=on", all, `/fdinfo$`, true, ""},
+		{"--sandbox on", all, `/fdinfo$`, true, ""},
+		{"--sandbox=strict", all, `/fdinfo$`, true, ""},
+		{"--sandbox=off", none, `^/$`, false, ""},
+		{"-m 64M --sandbox off -c 1", none, `^/$`, false, ""},
+		{"--sandbox=off --sandbox=on", all, `/fdinfo$`, false, notAsked}, // as are programs that were not linked for it
+		{"--append --sandbox=offline", all, `/fdinfo$`, true, ""},
+		{"--append sandbox=off --sandbox=on --", all, `/fdinfo$`, true, ""},
 	} {
-		c := command(t, "boot", flag)
+		c := command(t, append([]string{"boot"}, strings.Fields(test.flags)...)...)
 		stderr := startSpinning(t, c)
 		dir := fmt.Sprintf("/proc/%d/", c.Process.Pid)
 		status, err := os.ReadFile(dir + "status")
-		if err != nil || !regexp.MustCompile(want.status).Match(status) {
-			t.Errorf("%s: %v, %s", flag, err, status)
+		if err != nil || !regexp.MustCompile(test.status).Match(status) {
+			t.Errorf("%s: %v, %s", test.flags, err, status)
 		}
-		if root, err := os.Readlink(dir + "root"); err != nil || !regexp.MustCompile(want.root).MatchString(root) {
-			t.Errorf("%s: the root directory is %s, %v", flag, root, err)
+		if root, err := os.Readlink(dir + "root"); err != nil || !regexp.MustCompile(test.root).MatchString(root) {
+			t.Errorf("%s: the root directory is %s, %v", test.flags, root, err)
+		}
+		was, err1 := os.Readlink("/proc/self/ns/mnt")
+		is, err2 := os.Readlink(dir + "ns/mnt")
+		if err := errors.Join(err1, err2); err != nil || (was != is) != test.namespaces {
+			t.Errorf("%s: the mount namespace is %s, and this test's is %s, %v", test.flags, is, was, err)
 		}
 		stopSpinning(t, c)
-		if got := stderr.String(); got != "govmm: ended by terminated\n" {
-			t.Errorf("%s: standard error %q", flag, got)
+		if got, want := stderr.String(), test.say+"govmm: ended by terminated\n"; got != want {
+			t.Errorf("%s: standard error %q, want %q", test.flags, got, want)
 		}
 	}
 }
@@ -102,6 +121,7 @@ func TestSandboxLacks(t *testing.T) {
 		{noLandlock, "no landlock (not in this kernel); a host kernel of Linux 5.13 or later", `landlock +absent +not in this kernel`},
 		{noSeccomp, "no seccomp (not in this kernel); a host kernel with CONFIG_SECCOMP_FILTER", `seccomp +absent +not in this kernel`},
 		{noChroot, "no root directory (chroot to /proc/self/fdinfo: operation not permitted); let the container", `root directory +absent +chroot to .*: operation not permitted`},
+		{noUnshare, "no namespaces (unshare: operation not permitted); let the container that this runs in use unshare", `namespaces +absent +unshare: operation not permitted`},
 		{noProc, "no root directory (there is no /proc/self/fdinfo); mount /proc", `root directory +absent +there is no .*`},
 	} {
 		t.Run(string(test.arrange), func(t *testing.T) {

@@ -18,19 +18,23 @@ func TestResolverFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(run+"/resolv.conf", etc+"/link"); err != nil {
+	if err := errors.Join(os.Symlink(run+"/resolv.conf", etc+"/link"), os.Symlink("plain", etc+"/near")); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		name       string
-		root, user string
+		name             string
+		root, user       string
+		toRoot, toOthers string // where the link leads that they need
 	}{
-		{etc + "/plain", etc + "/plain", etc},
-		{etc + "/link", run, run},
-		{etc + "/none", etc + "/none", etc + "/none"},
+		{etc + "/plain", etc + "/plain", etc, "", ""},
+		{etc + "/link", run, run, run + "/resolv.conf", run + "/resolv.conf"},
+		{etc + "/near", etc + "/plain", etc, etc + "/plain", ""},
+		{etc + "/none", etc + "/none", etc + "/none", "", ""},
 	} {
-		if root, user := resolverFiles(test.name, true), resolverFiles(test.name, false); !slices.Equal(root, []string{test.root}) || !slices.Equal(user, []string{test.user}) {
-			t.Errorf("%s: root may read %v, others %v", test.name, root, user)
+		for isRoot, want := range map[bool][2]string{true: {test.root, test.toRoot}, false: {test.user, test.toOthers}} {
+			if files, links := resolverFiles(test.name, isRoot); !slices.Equal(files, []string{want[0]}) || links[test.name] != want[1] {
+				t.Errorf("%s, root %v: readable are %v, with links %v", test.name, isRoot, files, links)
+			}
 		}
 	}
 }

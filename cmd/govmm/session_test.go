@@ -54,7 +54,10 @@ func (s *session) begin() {
 	s.shown = showScreen(s.person)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.program, s.program, &s.stderr
 	// As a shell has it: a session with the terminal as the controlling one.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if s.cmd.SysProcAttr == nil {
+		s.cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	s.cmd.SysProcAttr.Setsid, s.cmd.SysProcAttr.Setctty = true, true
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

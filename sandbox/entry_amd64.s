@@ -1,0 +1,153 @@
+#include "go_asm.h"
+#include "textflag.h"
+
+#define SYS_read 0
+#define SYS_close 3
+#define SYS_geteuid 107
+#define SYS_getegid 108
+#define SYS_capget 125
+#define SYS_capset 126
+#define SYS_openat 257
+#define SYS_faccessat 269
+#define SYS_unshare 272
+
+#define AT_FDCWD -100
+#define W_OK 2
+#define CLONE_NEWNS 0x00020000
+#define CLONE_NEWUSER 0x10000000
+#define CAPABILITY_VERSION_3 0x20080522
+
+// The words of capget(2), on the stack: a header of two, and then what the thread has of capabilities 0 to 31 and of 32 to 63.
+#define EFFECTIVE 8(BX)
+#define PERMITTED 12(BX)
+#define INHERITABLE 16(BX)
+#define EFFECTIVE_HIGH 20(BX)
+#define PERMITTED_HIGH 24(BX)
+#define INHERITABLE_HIGH 28(BX)
+
+// OPEN opens the file whose name ends with a zero for reading.
+#define OPEN(name) \
+	MOVQ	$AT_FDCWD, DI; \
+	MOVQ	name(SB), SI; \
+	XORL	DX, DX; \
+	MOVL	$SYS_openat, AX; \
+	SYSCALL
+
+// READ reads no more than 16 bytes from the descriptor in AX to 32(BX), and closes it.
+#define READ \
+	MOVQ	$0, 32(BX); \
+	MOVQ	AX, R12; \
+	MOVQ	AX, DI; \
+	LEAQ	32(BX), SI; \
+	MOVL	$16, DX; \
+	MOVL	$SYS_read, AX; \
+	SYSCALL; \
+	MOVQ	R12, DI; \
+	MOVL	$SYS_close, AX; \
+	SYSCALL
+
+// func entry()
+// The kernel enters it, with argc and all that follows it at the stack pointer, and it goes on to where Go's programs begin. There is one
+// thread, no g, and nothing of Go's works yet. What comes about is left in ·entered.
+TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MOVL	$1, ·linked(SB)
+	SUBQ	$64, SP
+	MOVQ	SP, BX
+	MOVL	$CAPABILITY_VERSION_3, 0(BX)
+	MOVL	$0, 4(BX)
+	MOVQ	BX, DI
+	LEAQ	EFFECTIVE, SI
+	MOVL	$SYS_capget, AX
+	SYSCALL
+	MOVL	$const_entryCapabilities, R13
+	TESTQ	AX, AX
+	JNE	failed
+	MOVL	PERMITTED, AX
+	ORL	PERMITTED_HIGH, AX
+	JNE	privileged
+
+	// A user without privileges.
+	MOVL	$SYS_geteuid, AX
+	SYSCALL
+	MOVL	AX, ·entered+entryState_uid(SB)
+	MOVL	AX, R14
+	MOVL	$SYS_getegid, AX
+	SYSCALL
+	MOVL	AX, ·entered+entryState_gid(SB)
+	MOVL	$const_entryNobody, R13
+	CMPL	R14, $const_overflowID
+	JEQ	stay
+	CMPL	AX, $const_overflowID
+	JEQ	stay
+
+	// Once inside, there is no way back, so that what is to be written there is asked for first.
+	MOVL	$const_entryMap, R13
+	MOVQ	$AT_FDCWD, DI
+	MOVQ	·uidMap(SB), SI
+	MOVL	$W_OK, DX
+	MOVL	$SYS_faccessat, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	failed
+
+	// AppArmor lets a program into a user namespace, and takes all rights in it, if no profile says otherwise.
+	OPEN(·appArmorRestricts)
+	TESTQ	AX, AX
+	JLT	unshare
+	READ
+	CMPB	32(BX), $0x31 // '1'
+	JNE	unshare
+	OPEN(·appArmorProfile)
+	TESTQ	AX, AX
+	JLT	unshare
+	READ
+	MOVL	$const_entryAppArmor, R13
+	MOVQ	·unconfined(SB), AX
+	MOVQ	(AX), AX
+	CMPQ	AX, 32(BX)
+	JEQ	stay
+
+unshare:
+	MOVL	$const_entryRefused, R13
+	MOVL	$(CLONE_NEWUSER|CLONE_NEWNS), DI
+	MOVL	$SYS_unshare, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	failed
+
+	// The namespace has given all capabilities. Most let the owner of a file do what its mode forbids him; kept are those that Apply needs.
+	MOVL	$const_keptCapabilities, EFFECTIVE
+	MOVL	$const_keptCapabilities, PERMITTED
+	MOVL	$0, INHERITABLE
+	MOVL	$0, EFFECTIVE_HIGH
+	MOVL	$0, PERMITTED_HIGH
+	MOVL	$0, INHERITABLE_HIGH
+	MOVQ	BX, DI
+	LEAQ	EFFECTIVE, SI
+	MOVL	$SYS_capset, AX
+	SYSCALL
+	MOVL	$const_entryUser, R13
+	JMP	stay
+
+privileged:
+	// In a user namespace it would lose its privileges before it has done with them what it was started for.
+	MOVL	$const_entryUnprivileged, R13
+	MOVL	EFFECTIVE, AX
+	ANDL	$const_sysAdmin, AX
+	JEQ	stay
+	MOVL	$const_entryRefused, R13
+	MOVL	$CLONE_NEWNS, DI
+	MOVL	$SYS_unshare, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	failed
+	MOVL	$const_entryMount, R13
+	JMP	stay
+
+failed:
+	NEGQ	AX
+	MOVL	AX, ·entered+entryState_errno(SB)
+stay:
+	MOVL	R13, ·entered+entryState_step(SB)
+	ADDQ	$64, SP
+	JMP	_rt0_amd64_linux(SB)

@@ -1,0 +1,197 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// linkedTest makes this test once more, linked as programs with namespaces are, where others may run it. The command go test has no flags for one package.
+var linkedTest = sync.OnceValues(func() (path string, err error) {
+	dir, err := os.MkdirTemp("", "govmm-sandbox-")
+	if err != nil {
+		return "", err
+	}
+	linkedDir = dir
+	path = filepath.Join(dir, "linked")
+	c := exec.Command("go", "test", "-c", "-ldflags", "-E govmm/sandbox.entry", "-o", path, ".")
+	if text, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, text)
+	}
+	return path, os.Chmod(dir, 0o755)
+})
+
+// linkedDir is removed when all tests have run.
+var linkedDir string
+
+// A user is who runs a program. Root's is a mount namespace only.
+type user struct {
+	name       string
+	credential *syscall.Credential
+}
+
+// users are those that this process can be.
+func users() []user {
+	if os.Geteuid() != 0 {
+		return []user{{"this user", nil}}
+	}
+	return []user{{"root", nil}, {"another", &syscall.Credential{Uid: 1000, Gid: 1000}}, {"of groups", &syscall.Credential{Uid: 1001, Gid: 1002, Groups: []uint32{1003}}}}
+}
+
+func (u user) privileged() bool { return u.credential == nil && os.Geteuid() == 0 }
+
+// linkedDeed is the command for a deed that begins in namespaces. Those that this host refuses are a reason to fail: they come with every Linux distribution.
+func linkedDeed(t *testing.T, u user, name string) *exec.Cmd {
+	t.Helper()
+	path, err := linkedTest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), path)
+	c.Env = append(os.Environ(), deedVariable+"="+name)
+	c.Dir = "/"
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: u.credential}
+	return c
+}
+
+// TestNamespaces looks at processes that have begun in namespaces from outside: they have numbers of their own, an empty root directory, and no capabilities, and
+// belong to the user to whom they belonged.
+func TestNamespaces(t *testing.T) {
+	for _, u := range users() {
+		t.Run(u.name, func(t *testing.T) {
+			c := linkedDeed(t, u, "wait")
+			r, err := c.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Process.Signal(syscall.SIGKILL); _ = c.Wait() }()
+			if text, err := io.ReadAll(io.LimitReader(r, int64(len("ready\n")))); string(text) != "ready\n" {
+				rest, _ := io.ReadAll(r)
+				t.Fatalf("%v: %s%s", err, text, rest)
+			}
+			dir := fmt.Sprintf("/proc/%d", c.Process.Pid)
+			for name, own := range map[string]bool{"mnt": true, "user": !u.privileged(), "net": false, "pid": false} {
+				was, err1 := os.Readlink("/proc/self/ns/" + name)
+				is, err2 := os.Readlink(dir + "/ns/" + name)
+				if err := errors.Join(err1, err2); err != nil || (was != is) != own {
+					t.Errorf("the %s namespace is %s, and was %s (%v)", name, is, was, err)
+				}
+			}
+			if root, err := os.Readlink(dir + "/root"); !strings.HasSuffix(root, "/fdinfo") {
+				t.Errorf("the root directory is %s, %v", root, err)
+			}
+			uid := os.Geteuid()
+			if u.credential != nil {
+				uid = int(u.credential.Uid)
+			}
+			for _, status := range threads(t, dir) {
+				matchAll(t, status, fmt.Sprintf(`Uid:\s%d\s%[1]d\s%[1]d\s%[1]d\n`, uid), `NoNewPrivs:\s1\n`, `Seccomp:\s2\n`, `CapPrm:\s0+\n`, `CapEff:\s0+\n`, `CapInh:\s0+\n`)
+			}
+		})
+	}
+}
+
+// TestInNamespaces has deeds done by processes that have begun in namespaces.
+func TestInNamespaces(t *testing.T) {
+	for _, u := range users() {
+		for _, name := range []string{"live", "readable: a file below", "namespaces: whose", "namespaces: modes", "namespaces: unseen", "namespaces: a file and a link"} {
+			if name == "namespaces: modes" && u.privileged() {
+				continue // who may do everything
+			}
+			t.Run(u.name+": "+name, func(t *testing.T) {
+				c := linkedDeed(t, u, name)
+				var stderr bytes.Buffer
+				c.Stderr = &stderr
+				if err := c.Run(); err != nil {
+					t.Errorf("%v, %s", err, stderr.String())
+				}
+			})
+		}
+	}
+}
+
+func init() {
+	deeds["namespaces: whose"] = deed{before: rememberOwner, do: func() error { return firstError }}
+	deeds["namespaces: modes"] = deed{before: tryModes, do: func() error { return firstError }}
+	deeds["namespaces: unseen"] = deed{policy: readable, do: seeNothingElse}
+	deeds["namespaces: a file and a link"] = deed{policy: fileAndLink, do: seeFileByLink}
+}
+
+// firstError is what was wrong before the sandbox.
+var firstError error
+
+// rememberOwner holds that a new file's owner is this user to this process.
+func rememberOwner() {
+	f, err := os.CreateTemp("", "govmm-owner-")
+	if err != nil {
+		firstError = err
+		return
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	var st unix.Stat_t
+	err = unix.Fstat(int(f.Fd()), &st)
+	if st.Uid != uint32(os.Geteuid()) || st.Gid != uint32(os.Getegid()) || st.Uid == overflowID {
+		firstError = fmt.Errorf("user %d and group %d own a file of user %d and group %d (%v)", st.Uid, st.Gid, os.Geteuid(), os.Getegid(), err)
+	}
+}
+
+// tryModes holds that the user namespace gives no right to files that their modes do not give.
+func tryModes() {
+	f, err := os.CreateTemp("", "govmm-mode-")
+	if err != nil {
+		firstError = err
+		return
+	}
+	defer os.Remove(f.Name())
+	f.Close()
+	if firstError = os.Chmod(f.Name(), 0o400); firstError != nil {
+		return
+	}
+	if f, err := os.OpenFile(f.Name(), os.O_RDWR, 0); !errors.Is(err, fs.ErrPermission) {
+		firstError = fmt.Errorf("a file for reading was opened for writing (%v)", err)
+		f.Close()
+	}
+}
+
+// seeNothingElse holds that not even the existence of what is not readable can be found out.
+func seeNothingElse() error {
+	for _, path := range []string{"/etc", "/proc", "/root", "/../etc/passwd", "/usr/../etc"} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %v", path, err)
+		}
+	}
+	_, err := os.Stat("/usr/bin/env")
+	return err
+}
+
+// fileAndLink leaves a single file, and a link to it.
+func fileAndLink() Policy {
+	return Policy{Readable: []string{"/etc/passwd"}, Links: map[string]string{"/etc/name": "/etc/passwd", "/run/name": "../etc/name"}}
+}
+
+func seeFileByLink() error {
+	if _, err := os.Stat("/etc/group"); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("/etc/group: %v", err)
+	}
+	for _, path := range []string{"/etc/passwd", "/etc/name", "/run/name"} {
+		if err := readSome(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
