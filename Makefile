@@ -34,7 +34,7 @@ help: ## list the targets
 # smallinit: what guests of govmm run start with, and what govmm compare runs in each place, are programs of their own, inside govmm and govmm-compare.
 # disablethp: no transparent huge pages for the Go heap, which is smaller than one of them. Guests' RAM keeps them.
 # -E: begins where the program can still enter namespaces (cmd/govmm/entry_amd64.s).
-LDFLAGS = -s -w -T 0x501000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1
+LDFLAGS = -s -w -T 0x431000 -X main.version=$(VERSION) -X runtime.godebugDefault=disablethp=1
 build: ## build bin/govmm, and the programs that demo and tests need
 	@$(GO) list -m >/dev/null 2>&1 || { echo "Go 1.26 is needed: https://go.dev/dl" >&2; exit 1; }
 	$(GO) build -ldflags "-s -w" -o cmd/govmm/guestinit ./cmd/guestinit
