@@ -104,10 +104,18 @@ func (a *assembler) later(yes bool, to uint32) {
 	a.jumps = append(a.jumps, pending{len(a.code) - 1, yes, to})
 }
 
+// A group is as many spans as are looked through one by one: fewer would take more instructions, and more would take more time.
+const group = 4
+
 // search finds the number that is loaded among spans, by halves. It is known to be at least least.
 func (a *assembler) search(spans []span, least uint32) {
-	if len(spans) == 1 {
-		a.found(spans[0], least)
+	if len(spans) <= group {
+		for i, s := range spans {
+			a.found(s, least, i == len(spans)-1)
+			if s.first < s.last {
+				least = s.last + 1
+			}
+		}
 		return
 	}
 	middle := len(spans) / 2
@@ -118,33 +126,46 @@ func (a *assembler) search(spans []span, least uint32) {
 	a.search(spans[middle:], spans[middle].first)
 }
 
-// found decides on the number that is loaded, which is at least least: it is in s, or in none of the spans.
-func (a *assembler) found(s span, least uint32) {
+// found decides on the number that is loaded, which is at least least: it is in s, or in one that comes later, or, if s is the last, in none of the spans.
+func (a *assembler) found(s span, least uint32, last bool) {
 	if s.first < s.last {
 		if least < s.first {
 			a.jump(unix.BPF_JGE, s.first, 0, 0)
 			a.later(false, trap)
 		}
 		a.jump(unix.BPF_JGT, s.last, 0, 0)
-		a.later(true, trap)
 		a.later(false, allow)
+		if last {
+			a.later(true, trap)
+		}
 		return
 	}
 	a.jump(unix.BPF_JEQ, s.first, 0, 0)
-	a.later(false, trap)
+	at := len(a.code)
+	if last {
+		a.later(false, trap)
+	}
 	if s.check == nil {
 		a.later(true, allow)
 		return
 	}
-	a.load(uint32(offsetArgs + 8*s.check.arg))
-	if s.check.mask != 0 {
-		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: s.check.mask})
+	a.examine(s.check)
+	if !last {
+		a.code[at-1].Jf = near(len(a.code) - at)
+	}
+}
+
+// examine decides on an argument.
+func (a *assembler) examine(c *check) {
+	a.load(uint32(offsetArgs + 8*c.arg))
+	if c.mask != 0 {
+		a.code = append(a.code, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.mask})
 	}
 	these, others := allow, trap
-	if s.check.not {
+	if c.not {
 		these, others = trap, allow
 	}
-	for _, v := range s.check.values {
+	for _, v := range c.values {
 		a.jump(unix.BPF_JEQ, v, 0, 0)
 		a.later(true, these)
 	}

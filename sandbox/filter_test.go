@@ -113,7 +113,7 @@ func mask(c *check) uint32 {
 
 // TestFilterIsShort holds what the kernel has to compile at each start.
 func TestFilterIsShort(t *testing.T) {
-	if n := len(assemble(program(Policy{}))); n > 112 {
+	if n := len(assemble(program(Policy{}))); n > 90 {
 		t.Errorf("the filter has %d instructions", n)
 	}
 }
