@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +54,7 @@ var (
 	uidMap            = "/proc/self/uid_map\x00"
 	appArmorRestricts = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns\x00"
 	appArmorProfile   = "/proc/self/attr/current\x00"
-	unconfined        = "unconfined"
+	unconfined        = "unconfin" // of 8 bytes
 )
 
 // FinishEntry maps the user and his group into the namespace that the entry has put the process into, if it has, so that both have the numbers that they had. It is
@@ -147,6 +149,8 @@ func tryNamespaces() entryState {
 		return entryState{step: entryUnprivileged}
 	case !have.any() && (os.Geteuid() == overflowID || os.Getegid() == overflowID):
 		return entryState{step: entryNobody}
+	case !have.any() && appArmorForbids():
+		return entryState{step: entryAppArmor}
 	case !have.any():
 		s.step = entryUser
 		attr.Cloneflags |= unix.CLONE_NEWUSER
@@ -158,6 +162,13 @@ func tryNamespaces() entryState {
 		return failedEntry(entryRefused, err)
 	}
 	return s
+}
+
+// appArmorForbids is what entry looks at, too: it would let this process write the map of a child's.
+func appArmorForbids() bool {
+	restricts, _ := os.ReadFile(strings.TrimRight(appArmorRestricts, "\x00"))
+	profile, _ := os.ReadFile(strings.TrimRight(appArmorProfile, "\x00"))
+	return bytes.HasPrefix(restricts, []byte("1")) && bytes.HasPrefix(profile, []byte(unconfined))
 }
 
 func failedEntry(step uint32, err error) entryState {

@@ -124,11 +124,57 @@ func TestInNamespaces(t *testing.T) {
 	}
 }
 
+// TestRefusedNamespaces has users without privileges begin where namespaces cannot be had, or would do harm: the process begins without them, and says why.
+func TestRefusedNamespaces(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can arrange this: sudo go test ./sandbox")
+	}
+	path, err := linkedTest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const as = "exec setpriv --clear-groups --reuid 1000 --regid 1000 "
+	for _, test := range []struct{ name, arrange, want string }{
+		{"nobody", "exec setpriv --clear-groups --reuid 65534 --regid 1000 ", "user or group 65534 stands for all others in them; run govmm as another user"},
+		{"nogroup", "exec setpriv --clear-groups --reuid 1000 --regid 65534 ", "user or group 65534 stands for all others in them; run govmm as another user"},
+		{"some privileges", "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin ", "there are privileges, but not CAP_SYS_ADMIN; run govmm without privileges, or let the container that this runs in use unshare"},
+		{"read-only /proc", "mount -o remount,ro,bind /proc; " + as, "/proc/self/uid_map: read-only file system; mount /proc for reading and writing"},
+		{"no /proc", "mount -t tmpfs none /proc; " + as, "/proc/self/uid_map: no such file or directory; mount /proc for reading and writing"},
+		{"another root directory", "mount --rbind / /mnt; exec chroot --userspec 1000:1000 --groups= /mnt ", "unshare: operation not permitted; let the container that this runs in use unshare; on a host of Debian's, as root: sysctl -w kernel.unprivileged_userns_clone=1"},
+		{"AppArmor", appArmor("unconfined") + as, "restricted by AppArmor; as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give govmm a profile with userns"},
+		{"AppArmor with a profile", appArmor("govmm (unconfined)") + as, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", test.arrange+path)
+			c.Env = append(os.Environ(), deedVariable+"=namespaces: which")
+			text, err := c.CombinedOutput()
+			if err != nil || strings.TrimSpace(string(text)) != test.want {
+				t.Errorf("%v, %q; want %q", err, text, test.want)
+			}
+		})
+	}
+}
+
+// appArmor gives commands that make what a process sees of AppArmor where user namespaces are restricted.
+func appArmor(profile string) string {
+	return "mount -t tmpfs none /proc/sys/kernel; echo 1 >/proc/sys/kernel/apparmor_restrict_unprivileged_userns; " +
+		"mount -t tmpfs none /mnt; echo '" + profile + "' >/mnt/profile; mount --bind /mnt/profile /proc/$$/attr/current; "
+}
+
 func init() {
+	deeds["namespaces: which"] = deed{plain: true, do: sayWhich}
 	deeds["namespaces: whose"] = deed{before: rememberOwner, do: func() error { return firstError }}
 	deeds["namespaces: modes"] = deed{before: tryModes, do: func() error { return firstError }}
 	deeds["namespaces: unseen"] = deed{policy: readable, do: seeNothingElse}
 	deeds["namespaces: a file and a link"] = deed{policy: fileAndLink, do: seeFileByLink}
+}
+
+// sayWhich writes why there are no namespaces.
+func sayWhich() error {
+	if l := namespaceLayer(); !l.Have {
+		fmt.Printf("%s; %s\n", l.Detail, l.Remedy)
+	}
+	return nil
 }
 
 // firstError is what was wrong before the sandbox.

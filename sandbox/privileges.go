@@ -42,8 +42,12 @@ func privilegeLayers() []Layer {
 		if err := errors.Join(unix.Chroot("/"), unix.Access(nowhere, unix.F_OK)); err != nil {
 			return append(layers, rootStays("chroot to "+nowhere, err))
 		}
-	case have.any() || !offeredNamespaces().Have:
-		return layers
+	case have.any():
+		return append(layers, noChroot)
+	default:
+		if l := offeredNamespaces(); !l.Have {
+			return append(layers, Layer{Name: "root directory", Detail: "stays, without namespaces", Remedy: l.Remedy})
+		}
 	}
 	return append(layers, Layer{Name: "root directory", Have: true, Detail: "given up; with --net user the name servers' directory is left, and without namespaces all"})
 }

@@ -14,8 +14,13 @@ const nowhere = "/proc/self/fdinfo"
 
 // leaveRoot makes a directory the root of all paths, for all threads, that has nothing but what p names. Where that cannot be had, the root directory
 // stays, and the layer is given that is missing. It is called before Landlock, which forbids mounts.
-func leaveRoot(p Policy) (missing []Layer, err error) {
+func leaveRoot(p Policy, have capabilitySet) (missing []Layer, err error) {
 	switch {
+	case !have.effective(unix.CAP_SYS_CHROOT):
+		if have.any() {
+			return []Layer{noChroot}, nil
+		}
+		return nil, nil // the missing layer is the namespaces
 	case len(p.Readable) == 0:
 		if err := unix.Chroot(nowhere); err != nil {
 			return []Layer{rootStays("chroot to "+nowhere, err)}, nil // no /proc, or a container that forbids it
@@ -33,9 +38,14 @@ func leaveRoot(p Policy) (missing []Layer, err error) {
 	return nil, nil
 }
 
+// noChroot is the layer of a process that has privileges, but not that one.
+var noChroot = Layer{Name: "root directory", Detail: "there are privileges, but not CAP_SYS_CHROOT", Remedy: chrootRemedy}
+
+const chrootRemedy = "let the container that this runs in use chroot, or run govmm without privileges"
+
 // rootStays is the layer where it is missing.
 func rootStays(what string, err error) Layer {
-	l := Layer{Name: "root directory", Detail: what + ": " + err.Error(), Remedy: "let the container that this runs in use chroot, or run govmm without privileges"}
+	l := Layer{Name: "root directory", Detail: what + ": " + err.Error(), Remedy: chrootRemedy}
 	if errors.Is(err, unix.ENOENT) {
 		l.Detail, l.Remedy = "there is no "+nowhere, "mount /proc"
 	}

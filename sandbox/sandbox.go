@@ -141,13 +141,11 @@ func restrictThreads(p Policy) (missing []Layer, err error) {
 	if l := namespaceLayer(); !l.Have {
 		missing = append(missing, l)
 	}
-	if have.effective(unix.CAP_SYS_CHROOT) {
-		stays, err := leaveRoot(p)
-		if err != nil {
-			return nil, err
-		}
-		missing = append(missing, stays...)
+	stays, err := leaveRoot(p, have)
+	if err != nil {
+		return nil, err
 	}
+	missing = append(missing, stays...)
 	if l := landlockLayer(); !l.Have {
 		missing = append(missing, l)
 	} else if err := restrictFiles(p); err != nil {

@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 type deed struct {
 	policy func() Policy // nil for the zero value
 	before func()        // outside
+	plain  bool          // there is no sandbox
 	do     func() error
 }
 
@@ -62,6 +63,9 @@ func perform(d deed) int {
 		q := d.policy()
 		p.Sockets, p.Readable, p.Links, p.Debugger = q.Sockets, q.Readable, q.Links, q.Debugger
 	}
+	if d.plain {
+		return result(d.do())
+	}
 	missing, err := Apply(p)
 	if linked == 0 { // as go test links it
 		missing = slices.DeleteFunc(missing, func(l Layer) bool { return l.Name == "namespaces" })
@@ -70,7 +74,12 @@ func perform(d deed) int {
 		fmt.Fprintln(os.Stderr, "sandbox:", missing, err)
 		return 3
 	}
-	if err := d.do(); err != nil {
+	return result(d.do())
+}
+
+// result is the status of a deed.
+func result(err error) int {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "deed:", err)
 		return 2
 	}
@@ -390,7 +399,7 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("%s is allowed", name)
 		}
 	}
-	if few, all := len(Permissions(Policy{})), len(seen); few >= all || all > 77 {
+	if few, all := len(Permissions(Policy{})), len(seen); few >= all || all >= 77 {
 		t.Errorf("%d calls, and %d with everything", few, all)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,15 +55,16 @@ func runTests(m *testing.M) int {
 type arrangement string
 
 const (
-	asNobody   arrangement = "nobody"      // give up root
-	noKVM      arrangement = "no KVM"      // hide /dev/kvm; the process has a mount namespace of its own
-	falseKVM   arrangement = "false KVM"   // put another device in its place; same
-	oldKVM     arrangement = "old KVM"     // have KVM deny that it has KVM_CAP_IRQFD
-	noLandlock arrangement = "no Landlock" // have the kernel deny that it has Landlock
-	noSeccomp  arrangement = "no seccomp"  // have the kernel deny that it has seccomp filters
-	noChroot   arrangement = "no chroot"   // forbid chroot, as some containers do
-	noUnshare  arrangement = "no unshare"  // forbid namespaces, as most containers do
-	noProc     arrangement = "no /proc"    // hide /proc; the process has a mount namespace of its own
+	asNobody     arrangement = "nobody"            // give up root
+	noKVM        arrangement = "no KVM"            // hide /dev/kvm; the process has a mount namespace of its own
+	falseKVM     arrangement = "false KVM"         // put another device in its place; same
+	oldKVM       arrangement = "old KVM"           // have KVM deny that it has KVM_CAP_IRQFD
+	noLandlock   arrangement = "no Landlock"       // have the kernel deny that it has Landlock
+	noSeccomp    arrangement = "no seccomp"        // have the kernel deny that it has seccomp filters
+	noChroot     arrangement = "no chroot"         // forbid chroot, as some containers do
+	noCapability arrangement = "no CAP_SYS_CHROOT" // be root without that capability
+	noUnshare    arrangement = "no unshare"        // forbid namespaces, as most containers do
+	noProc       arrangement = "no /proc"          // hide /proc; the process has a mount namespace of its own
 )
 
 func arrange(a arrangement) error {
@@ -83,8 +85,10 @@ func arrange(a arrangement) error {
 		return denySeccomp()
 	case noChroot:
 		return denyChroot()
+	case noCapability:
+		return startAgain(func() error { return unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_CHROOT, 0, 0, 0) })
 	case noUnshare:
-		return startWithoutUnshare()
+		return startAgain(denyNamespaces) // what it forbids is what this process has done already
 	case noProc:
 		return unix.Mount("none", "/proc", "tmpfs", 0, "")
 	case falseKVM:
@@ -93,10 +97,11 @@ func arrange(a arrangement) error {
 	return nil
 }
 
-// startWithoutUnshare has the process begin once more: what it forbids is what it has done already.
-func startWithoutUnshare() error {
+// startAgain has the process begin once more, after a change that it keeps.
+func startAgain(change func() error) error {
+	runtime.LockOSThread()
 	os.Unsetenv(envArrange)
-	if err := denyNamespaces(); err != nil {
+	if err := change(); err != nil {
 		return err
 	}
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())

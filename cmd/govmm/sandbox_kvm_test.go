@@ -121,6 +121,7 @@ func TestSandboxLacks(t *testing.T) {
 		{noLandlock, "no landlock (not in this kernel); a host kernel of Linux 5.13 or later", `landlock +absent +not in this kernel`},
 		{noSeccomp, "no seccomp (not in this kernel); a host kernel with CONFIG_SECCOMP_FILTER", `seccomp +absent +not in this kernel`},
 		{noChroot, "no root directory (chroot to /proc/self/fdinfo: operation not permitted); let the container", `root directory +absent +chroot to .*: operation not permitted`},
+		{noCapability, "no root directory (there are privileges, but not CAP_SYS_CHROOT); let the container", `root directory +absent +there are privileges, but not CAP_SYS_CHROOT`},
 		{noUnshare, "no namespaces (unshare: operation not permitted); let the container that this runs in use unshare", `namespaces +absent +unshare: operation not permitted`},
 		{noProc, "no root directory (there is no /proc/self/fdinfo); mount /proc", `root directory +absent +there is no .*`},
 	} {
