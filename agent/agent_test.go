@@ -3,7 +3,9 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -47,16 +49,18 @@ func TestBrokenStreams(t *testing.T) {
 		"failure without reason":   AppendFrame(nil, Failure, []byte{1}),
 		"taken what was not sent":  AppendFrame(nil, Taken, []byte{1, 0, 0, 0}),
 		"taken more than all":      AppendFrame(nil, Taken, []byte{0, 0, 0, 0x80}),
+		"the host's word":          AppendFrame(nil, Passed, []byte{0, 0, 0, 0}),
 	} {
 		var out, errs bytes.Buffer
 		s := NewSession(&out, &errs)
+		go s.Run(t.Context())
 		s.Write(stream)
 		select {
 		case <-s.Ended():
 			if _, err := s.Status(); !errors.Is(err, errFrame) {
 				t.Errorf("%s: %v", name, err)
 			}
-		default:
+		case <-time.After(time.Minute):
 			t.Errorf("%s: the session goes on", name)
 		}
 		if n, err := s.Write(stream); n != len(stream) || err != nil {
@@ -68,8 +72,10 @@ func TestBrokenStreams(t *testing.T) {
 func TestSessionOutput(t *testing.T) {
 	var out, errs bytes.Buffer
 	s := NewSession(&out, &errs)
+	go s.Run(t.Context())
 	stream := AppendFrame(nil, Ready, nil)
 	stream = AppendFrame(stream, Output, []byte("to be\n"))
+	stream = AppendFrame(stream, Output, nil)
 	stream = AppendFrame(stream, Errors, []byte{0, 0xff})
 	stream = AppendFrame(stream, Output, []byte("or not\n"))
 	s.Write(AppendFrame(stream, Exit, []byte{42}))
@@ -81,6 +87,7 @@ func TestSessionOutput(t *testing.T) {
 
 func TestStartError(t *testing.T) {
 	s := NewSession(nil, nil)
+	go s.Run(t.Context())
 	s.Write(AppendFrame(nil, Failure, append([]byte{127}, "not\nthere \x1b[2J"...)))
 	<-s.Ended()
 	status, err := s.Status()
@@ -141,6 +148,138 @@ func TestFeedEnds(t *testing.T) {
 	}
 }
 
+// A reader is one that takes output when it is told to.
+type reader struct {
+	bytes.Buffer
+	take chan int // how many writes
+}
+
+func (r *reader) Write(p []byte) (int, error) {
+	if <-r.take == 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return r.Buffer.Write(p)
+}
+
+// TestOutputWindow holds that output which nobody takes keeps neither the guest's console waiting nor signals from the command, that the guest is told
+// when there is room again, and that the session ends only when all of it was taken.
+func TestOutputWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &reader{take: make(chan int)}
+		s := NewSession(out, out)
+		got := map[Kind]int{}
+		passed := 0
+		guest := Decoder{Handle: func(k Kind, p []byte) error {
+			got[k]++
+			if k == Passed {
+				passed += int(binary.LittleEndian.Uint32(p))
+			}
+			return nil
+		}}
+		s.Connect(func(_ context.Context, p []byte) (int, error) { return guest.Write(p) })
+		go s.Run(t.Context())
+		s.Write(AppendFrame(nil, Ready, nil))
+		piece := bytes.Repeat([]byte("x"), MaxPayload)
+		for range OutputWindow / MaxPayload {
+			s.Write(AppendFrame(nil, Output, piece)) // returns
+		}
+		s.Write(AppendFrame(nil, Exit, []byte{3}))
+		synctest.Wait()
+		if err := s.Signal(t.Context(), 15); err != nil || got[Signal] != 1 || got[Passed] != 0 {
+			t.Errorf("signal: %v, %v", err, got)
+		}
+		for taken := MaxPayload; taken <= OutputWindow; taken += MaxPayload {
+			select {
+			case <-s.Ended():
+				t.Fatal("the session ended before its output was taken")
+			default:
+			}
+			out.take <- 1
+			synctest.Wait()
+			if want := taken / passedStep * passedStep; passed != want {
+				t.Errorf("%d bytes were taken, and the guest knows of %d, want %d", taken, passed, want)
+			}
+		}
+		<-s.Ended()
+		if status, err := s.Status(); status != 3 || err != nil || out.Len() != OutputWindow {
+			t.Errorf("status %d, %v, %d bytes", status, err, out.Len())
+		}
+	})
+}
+
+// TestTooMuchOutput holds that a guest that sends more than there is room for ends the session, and that no more is held.
+func TestTooMuchOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &reader{take: make(chan int, 10*OutputWindow)}
+		s := NewSession(out, out)
+		s.Connect(func(_ context.Context, p []byte) (int, error) { return len(p), nil })
+		go s.Run(t.Context())
+		s.Write(AppendFrame(nil, Ready, nil))
+		for range 2 * OutputWindow {
+			s.Write(AppendFrame(nil, Errors, []byte("x")))
+			s.Write(AppendFrame(nil, Output, nil))
+		}
+		synctest.Wait()
+		if n := cap(s.outbox.frames); n > 4*(headerSize+1)*OutputWindow {
+			t.Errorf("%d bytes are held", n)
+		}
+		for range OutputWindow {
+			out.take <- 1
+		}
+		<-s.Ended()
+		if _, err := s.Status(); !errors.Is(err, errFrame) || out.Len() != OutputWindow {
+			t.Errorf("%v, after %d bytes", err, out.Len())
+		}
+	})
+}
+
+// TestOutputFails holds that an error of who takes the output is the end, and one that comes of the run's end is not.
+func TestOutputFails(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			out := &reader{take: make(chan int)}
+			s := NewSession(out, out)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go s.Run(ctx)
+			s.Write(AppendFrame(nil, Output, []byte("x")))
+			synctest.Wait()
+			if over {
+				cancel()
+			}
+			out.take <- 0
+			s.Flush(t.Context())
+			select {
+			case <-s.Ended():
+				if _, err := s.Status(); over || !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("run over: %v, and the session ended with %v", over, err)
+				}
+			default:
+				if !over {
+					t.Error("the session goes on")
+				}
+			}
+		})
+	}
+}
+
+// TestFlush holds that what a guest has written that is gone is passed on, and is no end of the command.
+func TestFlush(t *testing.T) {
+	var out bytes.Buffer
+	s := NewSession(&out, &out)
+	s.Write(AppendFrame(nil, Output, []byte("last words")))
+	go s.Run(t.Context())
+	s.Flush(t.Context())
+	select {
+	case <-s.Ended():
+		t.Error("the command has ended")
+	default:
+	}
+	if out.String() != "last words" {
+		t.Errorf("%q", out.String())
+	}
+}
+
 // FuzzSession feeds a session what a hostile guest may send.
 func FuzzSession(f *testing.F) {
 	stream := AppendFrame(nil, Ready, nil)
@@ -152,9 +291,14 @@ func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var out bytes.Buffer
 		s := NewSession(&out, &out)
+		s.Connect(func(_ context.Context, p []byte) (int, error) { return len(p), nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go s.Run(ctx)
 		for rest := p; len(rest) > 0; rest = rest[min(len(rest), 7):] {
 			s.Write(rest[:min(len(rest), 7)])
 		}
+		s.Flush(ctx)
 		if out.Len() > len(p) || cap(s.decoder.frame) > 2*(headerSize+MaxPayload) {
 			t.Errorf("%d bytes of output, %d held", out.Len(), cap(s.decoder.frame))
 		}

@@ -3,7 +3,7 @@
 //
 // Each side sends a stream of frames: a kind, a length and that many bytes. The guest begins with Ready, before which the host sends nothing:
 // the console would echo it. Then the host sends Input and Signals, and the guest Output and Errors as the command writes them, unchanged; at last comes
-// Exit or Failure, after which nothing matters.
+// Exit or Failure, after which nothing matters. Neither side sends more than the other has room for, so that who reads no more stops the command, and not the stream.
 //
 // The host does not believe its guest: a frame is bounded, and one that makes no sense ends the session with an error.
 package agent
@@ -32,6 +32,7 @@ const (
 	Input  Kind = iota + 0x81 // for the command's standard input, or its terminal; no bytes mean its end
 	Signal                    // the number of a signal for the command, a byte
 	Resize                    // columns and rows of the terminal, two bytes each, little-endian
+	Passed                    // how many bytes of Output and Errors were passed on, four bytes, little-endian
 )
 
 const (
@@ -41,6 +42,11 @@ const (
 	// Window is how many bytes of Input there are at most that were not Taken. The host waits, so that a command that does not read its
 	// input can still be sent a signal.
 	Window = 64 << 10
+	// OutputWindow is how many bytes of Output and Errors together there are at most that were not Passed. The guest waits: its kernel waits for the console with a processor
+	// that does nothing else.
+	OutputWindow = 256 << 10
+	// passedStep is how many are passed on before the guest is told.
+	passedStep = OutputWindow / 4
 )
 
 // AppendFrame appends a frame to buf. The payload has at most MaxPayload bytes.

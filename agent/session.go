@@ -10,11 +10,13 @@ import (
 	"sync/atomic"
 )
 
-// A Session is the host's side. Its Write takes what the guest's console gives.
+// A Session is the host's side. Its Write takes what the guest's console gives, and Run passes the output on.
 type Session struct {
 	decoder Decoder
 	out     io.Writer
 	errs    io.Writer
+	outbox  outbox
+	passed  int // bytes, since the guest was told
 
 	sendMu sync.Mutex
 	send   func(context.Context, []byte) (int, error)
@@ -23,16 +25,23 @@ type Session struct {
 	room chan struct{} // holds a token when input was taken since Feed last looked
 	left atomic.Int64  // bytes of Window that are free
 
-	ready  chan struct{}
-	ended  chan struct{}
+	ready chan struct{}
+	ended chan struct{}
+	ran   chan struct{} // closed when Run returns
+
+	endMu  sync.Mutex
+	over   bool // the end has come from the guest
 	status int
 	reason string // why the command did not run
-	err    error
+	err    error  // the first
 }
 
 // NewSession returns a Session that passes the command's output on to out and errs, which may be the same. An error of theirs ends the session.
 func NewSession(out, errs io.Writer) *Session {
-	s := &Session{out: out, errs: errs, room: make(chan struct{}, 1), ready: make(chan struct{}), ended: make(chan struct{})}
+	s := &Session{
+		out: out, errs: errs, outbox: newOutbox(), room: make(chan struct{}, 1),
+		ready: make(chan struct{}), ended: make(chan struct{}), ran: make(chan struct{}),
+	}
 	s.left.Store(Window)
 	s.decoder.Handle = s.handle
 	return s
@@ -44,7 +53,7 @@ func (s *Session) Connect(send func(context.Context, []byte) (int, error)) { s.s
 // Ready is closed when the guest listens, which is when it starts the command.
 func (s *Session) Ready() <-chan struct{} { return s.ready }
 
-// Ended is closed when the command has ended, or could not be started, or the stream broke.
+// Ended is closed by Run when the command has ended, or could not be started, or the stream broke, and all output was passed on.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
 
 // A StartError says why the guest did not start the command, with the status that a shell would exit with.
@@ -57,24 +66,90 @@ func (e *StartError) Error() string { return e.Reason }
 
 // Status gives the command's exit status, 128 and the signal's number if one ended it. It is to be called when Ended is closed.
 func (s *Session) Status() (int, error) {
+	s.endMu.Lock()
+	defer s.endMu.Unlock()
 	if s.reason != "" {
 		return s.status, &StartError{s.status, s.reason}
 	}
 	return s.status, s.err
 }
 
-// Write takes bytes from the guest. After the end it discards them.
+// Write takes bytes from the guest, and waits for nobody. After the end it discards them. It is not for several goroutines at a time.
 func (s *Session) Write(p []byte) (int, error) {
-	select {
-	case <-s.ended:
-		return len(p), nil
-	default:
-	}
-	if _, err := s.decoder.Write(p); err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-		close(s.ended)
+	if _, err := s.decoder.Write(p); err != nil {
+		s.finish(err)
 	}
 	return len(p), nil
+}
+
+// finish is the end as the guest has it.
+func (s *Session) finish(err error) {
+	s.endMu.Lock()
+	defer s.endMu.Unlock()
+	s.over = true
+	if s.err == nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	s.outbox.end()
+}
+
+// Run passes the output on, as fast as it is taken, until the session or ctx ends. It is called once, in a goroutine of its own, after Connect.
+func (s *Session) Run(ctx context.Context) {
+	defer close(s.ran)
+	var frames []byte
+	for over := false; !over; {
+		select {
+		case <-s.outbox.change:
+		case <-ctx.Done():
+			return
+		}
+		frames, over = s.outbox.take(frames)
+		if err := s.pass(ctx, frames); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.finish(err)
+			break
+		}
+	}
+	s.endMu.Lock()
+	defer s.endMu.Unlock()
+	if s.over {
+		close(s.ended)
+	}
+}
+
+// Flush says that no more will be written, because the guest is gone, and waits until what has come is passed on, or ctx is done.
+func (s *Session) Flush(ctx context.Context) {
+	s.outbox.end()
+	select {
+	case <-s.ran:
+	case <-ctx.Done():
+	}
+}
+
+// pass passes frames on, and tells the guest.
+func (s *Session) pass(ctx context.Context, frames []byte) error {
+	for len(frames) > 0 {
+		size := int(binary.LittleEndian.Uint16(frames[2:]))
+		to := s.out
+		if Kind(frames[0]) == Errors {
+			to = s.errs
+		}
+		if _, err := to.Write(frames[headerSize : headerSize+size]); err != nil {
+			return err
+		}
+		frames = frames[headerSize+size:]
+		s.outbox.passed(size)
+		if s.passed += size; s.passed < passedStep {
+			continue
+		}
+		if err := s.frame(ctx, Passed, binary.LittleEndian.AppendUint32(nil, uint32(s.passed))); err != nil {
+			return err
+		}
+		s.passed = 0
+	}
+	return nil
 }
 
 func (s *Session) handle(kind Kind, p []byte) error {
@@ -87,12 +162,11 @@ func (s *Session) handle(kind Kind, p []byte) error {
 			close(s.ready)
 		}
 		return nil
-	case kind == Output:
-		_, err := s.out.Write(p)
-		return err
-	case kind == Errors:
-		_, err := s.errs.Write(p)
-		return err
+	case kind == Output || kind == Errors:
+		if !s.outbox.put(kind, p) {
+			return streamError("more output than there is room for")
+		}
+		return nil
 	case kind == Taken && len(p) == 4:
 		return s.taken(int64(binary.LittleEndian.Uint32(p)))
 	case kind == Exit && len(p) == 1:
@@ -116,8 +190,11 @@ func (s *Session) taken(n int64) error {
 }
 
 func (s *Session) end(status int, reason string) error {
-	s.status, s.reason = status, reason
-	close(s.ended)
+	s.endMu.Lock()
+	defer s.endMu.Unlock()
+	if !s.over {
+		s.status, s.reason = status, reason
+	}
 	return io.EOF
 }
 

@@ -17,6 +17,7 @@ type console struct {
 	buf []byte
 
 	flow sync.RWMutex
+	room *credit
 }
 
 // openConsole opens the device as one that changes no byte.
@@ -39,7 +40,7 @@ func openConsole() (*console, error) {
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
 		return nil, &contextError{agent.ConsoleDevice, err}
 	}
-	return &console{file: os.NewFile(uintptr(fd), agent.ConsoleDevice)}, nil
+	return &console{file: os.NewFile(uintptr(fd), agent.ConsoleDevice), room: newCredit()}, nil
 }
 
 // send sends a frame. It may be called from any number of goroutines.
@@ -58,11 +59,11 @@ func (c *console) fail(status byte, why error) error {
 }
 
 // copyOut sends what a source gives until it ends. Between reading and sending it holds flow, so that who has all of flow knows that
-// what was read was sent.
+// what was read was sent. What the host has no room for stays with the command.
 func (c *console) copyOut(from *source) {
 	p := make([]byte, agent.MaxPayload)
 	for awaitInput(from.file) == nil {
-		if !c.copyPiece(from, p) {
+		if !c.copyPiece(from, p[:c.room.reserve(len(p))]) {
 			return
 		}
 	}
@@ -72,6 +73,7 @@ func (c *console) copyPiece(from *source, p []byte) (more bool) {
 	c.flow.RLock()
 	defer c.flow.RUnlock()
 	n, err := from.file.Read(p)
+	c.room.add(len(p) - max(0, n))
 	if n > 0 && c.send(from.kind, p[:n]) != nil {
 		return false
 	}

@@ -33,7 +33,7 @@ func run(c *console, spec *agent.Spec) error {
 	}
 	streams.started()
 	go streams.feed(c)
-	go streams.hear(c.file, cmd.Process)
+	go streams.hear(c, cmd.Process)
 	state := reap(cmd.Process.Pid)
 	// What the command has written is there, but a child that it has left may hold its output open for ever.
 	streams.finish(c, &output)

@@ -110,9 +110,15 @@ func (s *streams) started() {
 }
 
 // hear does what the host's frames say, until the stream ends.
-func (s *streams) hear(r io.Reader, command *os.Process) {
-	d := agent.Decoder{Handle: func(kind agent.Kind, p []byte) error { return s.obey(kind, p, command) }}
-	_, _ = io.Copy(&d, r)
+func (s *streams) hear(c *console, command *os.Process) {
+	d := agent.Decoder{Handle: func(kind agent.Kind, p []byte) error {
+		if kind == agent.Passed && len(p) == 4 {
+			c.room.add(int(binary.LittleEndian.Uint32(p)))
+			return nil
+		}
+		return s.obey(kind, p, command)
+	}}
+	_, _ = io.Copy(&d, c.file)
 }
 
 // feed writes the input, and says what was taken.

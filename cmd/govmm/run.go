@@ -183,6 +183,7 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 	}
 	stop := forwardSignals(ctx, end, session)
 	defer stop()
+	go session.Run(ctx)
 	go func() {
 		select {
 		case <-session.Ended():
@@ -197,6 +198,7 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 	go giveBack(ctx, m, session, shed)
 	outcome, err := m.Run(ctx)
 	open.gdb.finish(err)
+	session.Flush(ctx)
 	cause := context.Cause(ctx)
 	end(nil)
 	con.restore()

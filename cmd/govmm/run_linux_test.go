@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"govmm/agent"
 	"govmm/bootimage/initramfs"
 	"govmm/machine/guesttest"
 )
@@ -172,6 +174,50 @@ func TestTinyRunSignal(t *testing.T) {
 	if status := exitStatus(t, c.Wait()); status != 143 {
 		t.Errorf("exit status %d", status)
 	}
+}
+
+// TestTinyRunUnread has nobody read the output of a command that writes without end: the guest idles, and the command still hears a signal.
+func TestTinyRunUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
+	must(t, err)
+	c := command(t, runArgs(t, userlandDir(t), "yes")...)
+	c.Stdout = w
+	must(t, c.Start())
+	w.Close()
+	awaitFull(t, r, size/2)     // how much is full depends on the pieces
+	time.Sleep(2 * time.Second) // until the guest has no more room either
+	const watched = 2 * time.Second
+	before := processorTime(t, c.Process.Pid)
+	time.Sleep(watched)
+	if used := processorTime(t, c.Process.Pid) - before; used > watched/2 {
+		t.Errorf("the guest waits with its processor at work: %v of %v", used, watched)
+	}
+	must(t, c.Process.Signal(syscall.SIGTERM))
+	time.Sleep(time.Second) // the command is gone before its output is taken, of which there is an end then
+	n, err := io.Copy(io.Discard, r)
+	must(t, err)
+	if status := exitStatus(t, c.Wait()); status != 128+int(syscall.SIGTERM) || n > int64(size)+2*agent.OutputWindow {
+		t.Errorf("exit status %d, %d bytes of output", status, n)
+	}
+}
+
+// processorTime is what a process has used, guests' time included.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	must(t, err)
+	var all time.Duration
+	for _, task := range tasks {
+		if text, err := os.ReadFile(task); err == nil { // the thread may have ended
+			ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+			must(t, err)
+			all += time.Duration(ns)
+		}
+	}
+	return all
 }
 
 // TestTinyRunTerminal has a shell on a terminal, as a person does.
