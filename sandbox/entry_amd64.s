@@ -2,14 +2,26 @@
 #include "textflag.h"
 
 #define SYS_read 0
+#define SYS_write 1
 #define SYS_close 3
+#define SYS_fstat 5
+#define SYS_recvmsg 47
+#define SYS_socketpair 53
+#define SYS_clone 56
 #define SYS_geteuid 107
 #define SYS_getegid 108
 #define SYS_capget 125
 #define SYS_capset 126
+#define SYS_exit_group 231
 #define SYS_openat 257
 #define SYS_faccessat 269
 #define SYS_unshare 272
+
+#define AF_UNIX 1
+#define SOCK_STREAM_CLOEXEC 0x80001
+#define MSG_CMSG_CLOEXEC 0x40000000
+#define CONTROL_SIZE 24 // of a control message with one descriptor (cmsg(3))
+#define st_uid 28       // in struct stat, and st_gid behind it
 
 #define AT_FDCWD -100
 #define W_OK 2
@@ -50,7 +62,7 @@
 // The kernel enters it, with argc and all that follows it at the stack pointer, and it goes on to where Go's programs begin. There is one
 // thread, no g, and nothing of Go's works yet. What comes about is left in ·entered.
 TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	MOVL	$1, ·linked(SB)
+	MOVL	$const_linkedEntry, ·linked(SB)
 	SUBQ	$64, SP
 	MOVQ	SP, BX
 	MOVL	$CAPABILITY_VERSION_3, 0(BX)
@@ -74,6 +86,9 @@ TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVL	$SYS_getegid, AX
 	SYSCALL
 	MOVL	AX, ·entered+entryState_gid(SB)
+	MOVL	$const_entryPowerless, R13
+	TESTL	R14, R14 // root
+	JEQ	stay
 	MOVL	$const_entryNobody, R13
 	CMPL	R14, $const_overflowID
 	JEQ	stay
@@ -108,6 +123,9 @@ TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	JEQ	stay
 
 unshare:
+	CMPL	·keepOwners(SB), $0
+	JNE	fork
+forked:
 	MOVL	$const_entryRefused, R13
 	MOVL	$(CLONE_NEWUSER|CLONE_NEWNS), DI
 	MOVL	$SYS_unshare, AX
@@ -127,7 +145,43 @@ unshare:
 	MOVL	$SYS_capset, AX
 	SYSCALL
 	MOVL	$const_entryUser, R13
+	TESTQ	AX, AX
+	JNE	failed // it has more than it should, and says so
 	JMP	stay
+
+	// A process stays outside, which can tell whose files are that the namespace does not show the owners of. Where it cannot be had, nobody can.
+fork:
+	MOVL	$AF_UNIX, DI
+	MOVL	$SOCK_STREAM_CLOEXEC, SI
+	XORL	DX, DX
+	LEAQ	32(BX), R10 // two descriptors
+	MOVL	$SYS_socketpair, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JNE	forked
+	XORL	DI, DI // no signal when it ends
+	XORL	SI, SI
+	XORL	DX, DX
+	XORL	R10, R10
+	XORL	R8, R8
+	MOVL	$SYS_clone, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JEQ	owners
+	JLT	alone
+	MOVL	AX, ·entered+entryState_teller(SB)
+	MOVL	32(BX), AX
+	MOVL	AX, ·entered+entryState_socket(SB)
+	JMP	close
+alone:
+	MOVL	32(BX), DI
+	MOVL	$SYS_close, AX
+	SYSCALL
+close:
+	MOVL	36(BX), DI
+	MOVL	$SYS_close, AX
+	SYSCALL
+	JMP	forked
 
 privileged:
 	// In a user namespace it would lose its privileges before it has done with them what it was started for.
@@ -151,3 +205,58 @@ stay:
 	MOVL	R13, ·entered+entryState_step(SB)
 	ADDQ	$64, SP
 	JMP	_rt0_amd64_linux(SB)
+
+// The process that stays outside: for each descriptor that comes over the socket it sends the user and group that the file belongs to, eight bytes, until the other end
+// is closed.
+owners:
+	MOVL	36(BX), R15
+	MOVL	32(BX), DI
+	MOVL	$SYS_close, AX
+	SYSCALL
+	SUBQ	$256, SP
+	MOVQ	SP, BX
+again:
+	MOVQ	$0, 0(BX) // struct msghdr (recvmsg(2)): no name
+	MOVQ	$0, 8(BX)
+	LEAQ	56(BX), AX
+	MOVQ	AX, 16(BX) // a struct iovec
+	MOVQ	$1, 24(BX)
+	LEAQ	80(BX), AX
+	MOVQ	AX, 32(BX) // a control message
+	MOVQ	$CONTROL_SIZE, 40(BX)
+	MOVQ	$0, 48(BX)
+	LEAQ	72(BX), AX
+	MOVQ	AX, 56(BX)
+	MOVQ	$1, 64(BX)
+	MOVQ	R15, DI
+	MOVQ	BX, SI
+	MOVL	$MSG_CMSG_CLOEXEC, DX
+	MOVL	$SYS_recvmsg, AX
+	SYSCALL
+	CMPQ	AX, $1
+	JNE	leave
+	CMPQ	40(BX), $CONTROL_SIZE
+	JNE	leave
+	MOVL	96(BX), R14 // the descriptor
+	MOVQ	R14, DI
+	LEAQ	104(BX), SI
+	MOVL	$SYS_fstat, AX
+	SYSCALL
+	MOVQ	AX, R13
+	MOVQ	R14, DI
+	MOVL	$SYS_close, AX
+	SYSCALL
+	TESTQ	R13, R13
+	JNE	leave
+	MOVQ	R15, DI
+	LEAQ	(104+st_uid)(BX), SI
+	MOVL	$8, DX
+	MOVL	$SYS_write, AX
+	SYSCALL
+	CMPQ	AX, $8
+	JEQ	again
+leave:
+	XORL	DI, DI
+	MOVL	$SYS_exit_group, AX
+	SYSCALL
+	INT	$3

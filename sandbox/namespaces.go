@@ -17,8 +17,16 @@ import (
 // that right and may need others before Apply, gets the mount namespace only. Apply gives all of it up.
 func entry()
 
-// linked tells that the program began at entry, or might have.
+// linked tells whether the program began at entry, or might have. The entry of a command of ours sets it, too (cmd/govmm/entry_amd64.s).
 var linked uint32
+
+// Values of linked.
+const (
+	linkedPlain = iota // no
+	linkedCould        // it has another entry, which has not gone on to this one
+	linkedOff          // the same, because an option says so
+	linkedEntry        // yes
+)
 
 // entered is what entry has found and done.
 var entered entryState
@@ -27,6 +35,8 @@ type entryState struct {
 	step     uint32
 	errno    uint32 // of a call that failed
 	uid, gid uint32 // before
+
+	teller, socket uint32 // who tells of owners (owners.go): its number, and how it is reached
 }
 
 // Steps at which entry ends.
@@ -34,6 +44,7 @@ const (
 	entryNone         = iota // it was not asked for
 	entryCapabilities        // capget fails
 	entryUnprivileged        // some capabilities, but not CAP_SYS_ADMIN
+	entryPowerless           // root without capabilities, who may not map himself
 	entryNobody              // the user has the number by which a user namespace shows all others
 	entryMap                 // the map of users cannot be written
 	entryAppArmor            // AppArmor restricts user namespaces of programs without a profile
@@ -57,8 +68,12 @@ var (
 	unconfined        = "unconfin" // of 8 bytes
 )
 
+// unmapped is why FinishEntry has failed.
+var unmapped error
+
 // FinishEntry maps the user and his group into the namespace that the entry has put the process into, if it has, so that both have the numbers that they had. It is
-// called first thing in main, before anything asks whose a file is. After an error this process cannot tell, and must end.
+// called first thing in main, before anything asks whose a file is. After an error all files seem to belong to one user, who is this process's, and the namespaces are a
+// layer that is missing.
 func FinishEntry() error {
 	if entered.step != entryUser {
 		return nil
@@ -69,11 +84,15 @@ func FinishEntry() error {
 		{"/proc/self/gid_map", fmt.Sprintf("%d %[1]d 1", entered.gid)},
 	} {
 		if err := write(m.file, m.text); err != nil {
-			return fmt.Errorf("user namespace: %s: %w", m.file, err)
+			unmapped = fmt.Errorf("%s: %w", m.file, err)
+			return unmapped
 		}
 	}
 	return nil
 }
+
+// OwnersKnown tells whether FinishEntry has left the process able to tell whose files are.
+func OwnersKnown() bool { return unmapped == nil }
 
 // write writes to a file as a whole, and does not need the poller.
 func write(path, text string) error {
@@ -87,32 +106,54 @@ func write(path, text string) error {
 
 // namespaceLayer tells what the entry has come to.
 func namespaceLayer() Layer {
-	l := Layer{Name: "namespaces", Remedy: "run govmm without privileges, or let the container that this runs in use unshare"}
+	missing := func(detail, remedy string) Layer { return Layer{Name: "namespaces", Detail: detail, Remedy: remedy} }
 	errno := syscall.Errno(entered.errno)
 	switch entered.step {
 	case entryUser:
-		return Layer{Name: l.Name, Have: true, Detail: "a user and a mount namespace"}
-	case entryMount:
-		return Layer{Name: l.Name, Have: true, Detail: "a mount namespace; users without privileges get a user namespace too"}
-	case entryNone:
-		l.Detail, l.Remedy = "an argument is --sandbox=off", "leave it out"
-		if linked == 0 {
-			l.Detail, l.Remedy = "this program is linked without the entry that makes them", "build it with make build"
+		if unmapped != nil {
+			return missing(unmapped.Error(), "--sandbox=off does without")
 		}
+		if errno != 0 {
+			return missing("capset: "+errno.Error(), "--sandbox=off does without")
+		}
+		return Layer{Name: "namespaces", Have: true, Detail: "a user and a mount namespace"}
+	case entryMount:
+		return Layer{Name: "namespaces", Have: true, Detail: "a mount namespace; users without privileges get a user namespace too"}
+	case entryNone:
+		return missing(notEntered())
 	case entryCapabilities:
-		l.Detail, l.Remedy = "capget: "+errno.Error(), "let the container that this runs in use capget"
+		return missing("capget: "+errno.Error(), "let the container that this runs in use capget")
 	case entryUnprivileged:
-		l.Detail = "there are privileges, but not CAP_SYS_ADMIN"
+		return missing("there are privileges, but not CAP_SYS_ADMIN", "run govmm without privileges, or give the container that this runs in CAP_SYS_ADMIN")
+	case entryPowerless:
+		return missing("root without capabilities cannot have them", "run govmm as another user")
 	case entryNobody:
-		l.Detail, l.Remedy = fmt.Sprintf("user or group %d stands for all others in them", overflowID), "run govmm as another user"
+		return missing(fmt.Sprintf("user or group %d stands for all others in them", overflowID), "run govmm as another user")
 	case entryMap:
-		l.Detail, l.Remedy = "/proc/self/uid_map: "+errno.Error(), "mount /proc for reading and writing"
+		return missing("/proc/self/uid_map: "+errno.Error(), mapRemedy(errno))
 	case entryAppArmor:
-		l.Detail, l.Remedy = "restricted by AppArmor", "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give govmm a profile with userns"
-	case entryRefused:
-		l.Detail, l.Remedy = "unshare: "+errno.Error(), refusalRemedy(errno)
+		return missing("restricted by AppArmor", "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give govmm a profile with userns")
 	}
-	return l
+	return missing("unshare: "+errno.Error(), refusalRemedy(errno))
+}
+
+// notEntered says why a program did not come to entry, and what to do.
+func notEntered() (detail, remedy string) {
+	switch linked {
+	case linkedPlain:
+		return "this program is linked without the entry that makes them", "build it with make build"
+	case linkedOff:
+		return "an argument is --sandbox=off", "leave it out"
+	}
+	return "the first argument is not the command", "put flags behind boot or run"
+}
+
+// mapRemedy is what helps where the map of users cannot be written.
+func mapRemedy(errno syscall.Errno) string {
+	if errno == unix.EACCES {
+		return "let the user read govmm's file, and do not have it set its user or group"
+	}
+	return "mount /proc for reading and writing"
 }
 
 // refusalRemedy is what helps where unshare fails.
@@ -122,13 +163,15 @@ func refusalRemedy(errno syscall.Errno) string {
 		return "as root: sysctl -w user.max_user_namespaces=10000 user.max_mnt_namespaces=10000"
 	case unix.EINVAL:
 		return "a host kernel with CONFIG_USER_NS"
+	case unix.EACCES:
+		return "let the host's security module (SELinux: user_namespace create) allow it"
 	}
-	return "let the container that this runs in use unshare; on a host of Debian's, as root: sysctl -w kernel.unprivileged_userns_clone=1"
+	return "let the container, service or chroot that this runs in use unshare; on a host of Debian's, as root: sysctl -w kernel.unprivileged_userns_clone=1"
 }
 
 // offeredNamespaces tells what the entry would come to, in a process that has not asked for it.
 func offeredNamespaces() Layer {
-	if entered.step != entryNone || linked == 0 {
+	if entered.step != entryNone || linked == linkedPlain {
 		return namespaceLayer()
 	}
 	was := entered
@@ -147,11 +190,16 @@ func tryNamespaces() entryState {
 		return failedEntry(entryCapabilities, err)
 	case have.any() && !have.effective(unix.CAP_SYS_ADMIN):
 		return entryState{step: entryUnprivileged}
+	case !have.any() && os.Geteuid() == 0:
+		return entryState{step: entryPowerless}
 	case !have.any() && (os.Geteuid() == overflowID || os.Getegid() == overflowID):
 		return entryState{step: entryNobody}
 	case !have.any() && appArmorForbids():
 		return entryState{step: entryAppArmor}
 	case !have.any():
+		if err := unix.Faccessat(unix.AT_FDCWD, strings.TrimRight(uidMap, "\x00"), unix.W_OK, 0); err != nil {
+			return failedEntry(entryMap, err)
+		}
 		s.step = entryUser
 		attr.Cloneflags |= unix.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}

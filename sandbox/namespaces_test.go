@@ -51,18 +51,24 @@ func users() []user {
 
 func (u user) privileged() bool { return u.credential == nil && os.Geteuid() == 0 }
 
-// linkedDeed is the command for a deed that begins in namespaces. Those that this host refuses are a reason to fail: they come with every Linux distribution.
+// linkedDeed is the command for a deed that begins in namespaces. Tests in the test host hold that there are some (cmd/govmm); a host that refuses them is told.
 func linkedDeed(t *testing.T, u user, name string) *exec.Cmd {
 	t.Helper()
 	path, err := linkedTest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), path)
-	c.Env = append(os.Environ(), deedVariable+"="+name)
-	c.Dir = "/"
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: u.credential}
-	return c
+	command := func(name string) *exec.Cmd {
+		c := exec.CommandContext(t.Context(), path)
+		c.Env = append(os.Environ(), deedVariable+"="+name)
+		c.Dir = "/"
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: u.credential}
+		return c
+	}
+	if why, err := command("namespaces: which").Output(); err != nil || len(why) > 0 {
+		t.Skipf("%s cannot have namespaces here: %s%v", u.name, why, err)
+	}
+	return command(name)
 }
 
 // TestNamespaces looks at processes that have begun in namespaces from outside: they have numbers of their own, an empty root directory, and no capabilities, and
@@ -133,25 +139,78 @@ func TestRefusedNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plain := copyOfTest(t, filepath.Dir(path))
 	const as = "exec setpriv --clear-groups --reuid 1000 --regid 1000 "
 	for _, test := range []struct{ name, arrange, want string }{
 		{"nobody", "exec setpriv --clear-groups --reuid 65534 --regid 1000 ", "user or group 65534 stands for all others in them; run govmm as another user"},
 		{"nogroup", "exec setpriv --clear-groups --reuid 1000 --regid 65534 ", "user or group 65534 stands for all others in them; run govmm as another user"},
-		{"some privileges", "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin ", "there are privileges, but not CAP_SYS_ADMIN; run govmm without privileges, or let the container that this runs in use unshare"},
+		{"some privileges", "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin ", "there are privileges, but not CAP_SYS_ADMIN; run govmm without privileges, or give the container that this runs in CAP_SYS_ADMIN"},
+		{"no privileges", "exec setpriv --bounding-set -all --inh-caps -all ", "root without capabilities cannot have them; run govmm as another user"},
 		{"read-only /proc", "mount -o remount,ro,bind /proc; " + as, "/proc/self/uid_map: read-only file system; mount /proc for reading and writing"},
 		{"no /proc", "mount -t tmpfs none /proc; " + as, "/proc/self/uid_map: no such file or directory; mount /proc for reading and writing"},
-		{"another root directory", "mount --rbind / /mnt; exec chroot --userspec 1000:1000 --groups= /mnt ", "unshare: operation not permitted; let the container that this runs in use unshare; on a host of Debian's, as root: sysctl -w kernel.unprivileged_userns_clone=1"},
+		{"another root directory", "mount --rbind / /mnt; exec chroot --userspec 1000:1000 --groups= /mnt ", "unshare: operation not permitted; let the container, service or chroot that this runs in use unshare; on a host of Debian's, as root: sysctl -w kernel.unprivileged_userns_clone=1"},
 		{"AppArmor", appArmor("unconfined") + as, "restricted by AppArmor; as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give govmm a profile with userns"},
 		{"AppArmor with a profile", appArmor("govmm (unconfined)") + as, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", test.arrange+path)
-			c.Env = append(os.Environ(), deedVariable+"=namespaces: which")
-			text, err := c.CombinedOutput()
-			if err != nil || strings.TrimSpace(string(text)) != test.want {
-				t.Errorf("%v, %q; want %q", err, text, test.want)
+			for deed, program := range map[string]string{"namespaces: which": path, "namespaces: offered": plain} {
+				c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", test.arrange+program)
+				c.Env = append(os.Environ(), deedVariable+"="+deed)
+				text, err := c.CombinedOutput()
+				if err != nil || strings.TrimSpace(string(text)) != test.want {
+					t.Errorf("%s: %v, %q; want %q", deed, err, text, test.want)
+				}
 			}
 		})
+	}
+}
+
+// TestRefusedMap has the map of users refused when the process is in the namespace already, as a security module may: it goes on, and knows that it does not know whose files are.
+func TestRefusedMap(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can arrange this: sudo go test ./sandbox")
+	}
+	path, err := linkedTest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", "mount --bind /dev/full /proc/$$/setgroups; exec setpriv --clear-groups --reuid 1000 --regid 1000 "+path)
+	c.Env = append(os.Environ(), deedVariable+"=namespaces: which")
+	text, err := c.CombinedOutput()
+	if want := "owners unknown\n/proc/self/setgroups: no space left on device; --sandbox=off does without\n"; err != nil || string(text) != want {
+		t.Errorf("%v, %q; want %q", err, text, want)
+	}
+}
+
+// copyOfTest puts this program where others may run it.
+func copyOfTest(t *testing.T, dir string) string {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "plain")
+	if err := os.WriteFile(path, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestMountsStay has root's process make itself a root directory where mounts are shared with others, as they are under systemd: nothing of it becomes theirs.
+func TestMountsStay(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can arrange this: sudo go test ./sandbox")
+	}
+	path, err := linkedTest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", "mount --make-rshared /; cat /proc/self/mountinfo; echo; "+path+"; cat /proc/self/mountinfo")
+	c.Env = append(os.Environ(), deedVariable+"=namespaces: unseen")
+	text, err := c.CombinedOutput()
+	before, after, _ := strings.Cut(string(text), "\n\n")
+	if err != nil || before == "" || strings.TrimSpace(after) != strings.TrimSpace(before) {
+		t.Errorf("%v; before:\n%s\nafter:\n%s", err, before, after)
 	}
 }
 
@@ -163,6 +222,7 @@ func appArmor(profile string) string {
 
 func init() {
 	deeds["namespaces: which"] = deed{plain: true, do: sayWhich}
+	deeds["namespaces: offered"] = deed{plain: true, do: sayOffered}
 	deeds["namespaces: whose"] = deed{before: rememberOwner, do: func() error { return firstError }}
 	deeds["namespaces: modes"] = deed{before: tryModes, do: func() error { return firstError }}
 	deeds["namespaces: unseen"] = deed{policy: readable, do: seeNothingElse}
@@ -171,7 +231,19 @@ func init() {
 
 // sayWhich writes why there are no namespaces.
 func sayWhich() error {
+	if !OwnersKnown() {
+		fmt.Println("owners unknown")
+	}
 	if l := namespaceLayer(); !l.Have {
+		fmt.Printf("%s; %s\n", l.Detail, l.Remedy)
+	}
+	return nil
+}
+
+// sayOffered writes what a program that has not come to entry finds out.
+func sayOffered() error {
+	linked = linkedCould
+	if l := offeredNamespaces(); !l.Have {
 		fmt.Printf("%s; %s\n", l.Detail, l.Remedy)
 	}
 	return nil

@@ -40,7 +40,7 @@ func privilegeLayers() []Layer {
 	case have.effective(unix.CAP_SYS_CHROOT):
 		// To where it is already.
 		if err := errors.Join(unix.Chroot("/"), unix.Access(nowhere, unix.F_OK)); err != nil {
-			return append(layers, rootStays("chroot to "+nowhere, err))
+			return append(layers, nowhereStays(err))
 		}
 	case have.any():
 		return append(layers, noChroot)

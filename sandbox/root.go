@@ -23,13 +23,13 @@ func leaveRoot(p Policy, have capabilitySet) (missing []Layer, err error) {
 		return nil, nil // the missing layer is the namespaces
 	case len(p.Readable) == 0:
 		if err := unix.Chroot(nowhere); err != nil {
-			return []Layer{rootStays("chroot to "+nowhere, err)}, nil // no /proc, or a container that forbids it
+			return []Layer{nowhereStays(err)}, nil
 		}
 	case entered.step < entryMount:
 		return nil, nil // the missing layer is the namespaces
 	default:
 		if err := makeRoot(p); err != nil {
-			return []Layer{rootStays("a root directory for --net user", err)}, nil
+			return []Layer{rootStays("one for --net user", err)}, nil
 		}
 	}
 	if err := unix.Chdir("/"); err != nil {
@@ -43,11 +43,19 @@ var noChroot = Layer{Name: "root directory", Detail: "there are privileges, but 
 
 const chrootRemedy = "let the container that this runs in use chroot, or run govmm without privileges"
 
+// nowhereStays is the layer where it is missing because there is no /proc, or in a container that forbids chroot.
+func nowhereStays(err error) Layer {
+	if errors.Is(err, unix.ENOENT) {
+		return Layer{Name: "root directory", Detail: "there is no " + nowhere, Remedy: "mount /proc"}
+	}
+	return rootStays("chroot to "+nowhere, err)
+}
+
 // rootStays is the layer where it is missing.
 func rootStays(what string, err error) Layer {
 	l := Layer{Name: "root directory", Detail: what + ": " + err.Error(), Remedy: chrootRemedy}
-	if errors.Is(err, unix.ENOENT) {
-		l.Detail, l.Remedy = "there is no "+nowhere, "mount /proc"
+	if errors.Is(err, unix.ENOSYS) {
+		l.Remedy = "a host kernel of Linux 5.12 or later"
 	}
 	return l
 }
@@ -55,7 +63,8 @@ func rootStays(what string, err error) Layer {
 // makeRoot makes a file system in memory with the files and directories of p at their places, read-only, and makes it the root. Other processes of this mount
 // namespace do not see it: it lies over their root directory.
 func makeRoot(p Policy) error {
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil { // mounts of ours are not the host's
+	// Mounts of ours do not become the host's. Nothing may be mounted before.
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
 	root, err := emptyRoot()
@@ -72,6 +81,9 @@ func makeRoot(p Policy) error {
 		if err := link(root, name, target); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if err := unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return fmt.Errorf("mount_setattr: %w", err)
 	}
 	if err := unix.Fchdir(root); err != nil {
 		return err

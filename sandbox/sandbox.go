@@ -105,6 +105,7 @@ func Apply(p Policy) (missing []Layer, err error) {
 	// Each layer is taken on by the calling thread first, and by others then.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	ForgetOwners()
 	if err := settleRuntime(); err != nil {
 		return nil, err
 	}

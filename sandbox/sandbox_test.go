@@ -51,7 +51,7 @@ type deed struct {
 }
 
 func perform(d deed) int {
-	if err := FinishEntry(); err != nil {
+	if err := FinishEntry(); err != nil && !d.plain {
 		fmt.Fprintln(os.Stderr, err)
 		return 3
 	}

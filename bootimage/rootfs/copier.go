@@ -10,8 +10,9 @@ import (
 type copier struct {
 	out   *output
 	left  *budget
-	links map[inode][]string // the survey's
-	done  map[string]bool    // names that were written with another name of the same file
+	owner func(fd int) (uid, gid uint32, err error) // Options.Owner
+	links map[inode][]string                        // the survey's
+	done  map[string]bool                           // names that were written with another name of the same file
 }
 
 func (c *copier) most() int { return c.left.entries }
@@ -20,10 +21,26 @@ func (c *copier) visit(f *found) error {
 	if err := c.left.entry(len(f.name)); err != nil {
 		return err
 	}
-	a := attributes{mode: permissions(f.stat.Mode), uid: f.stat.Uid, gid: f.stat.Gid}
 	switch f.stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return c.file(f)
+	case unix.S_IFDIR, unix.S_IFIFO, unix.S_IFLNK:
+		return c.node(f)
+	case unix.S_IFSOCK:
+		c.out.report.skip(sockets, f.name)
+	default:
+		c.out.report.skip(devices, f.name)
+	}
+	return nil
+}
+
+// node writes what has no data but a link's.
+func (c *copier) node(f *found) error {
+	a, err := c.attributes(f)
+	if err != nil {
+		return inEntry(f.name, err)
+	}
+	switch f.stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		a.mode |= fs.ModeDir
 	case unix.S_IFIFO:
@@ -35,14 +52,35 @@ func (c *copier) visit(f *found) error {
 		}
 		a.mode |= fs.ModeSymlink
 		return c.out.node(f.name, a, target)
-	case unix.S_IFSOCK:
-		c.out.report.skip(sockets, f.name)
-		return nil
-	default:
-		c.out.report.skip(devices, f.name)
-		return nil
 	}
 	return c.out.node(f.name, a, "")
+}
+
+// attributes gives those of what was found, without its type.
+func (c *copier) attributes(f *found) (attributes, error) {
+	if !c.mustAsk(f) {
+		return c.attributesOf(f, -1)
+	}
+	file, err := f.openat(unix.O_PATH)
+	if err != nil {
+		return attributes{}, err
+	}
+	defer file.Close()
+	return c.attributesOf(f, int(file.Fd()))
+}
+
+// mustAsk tells whether stat does not have the owner.
+func (c *copier) mustAsk(f *found) bool {
+	return c.owner != nil && (f.stat.Uid == overflowID || f.stat.Gid == overflowID)
+}
+
+// attributesOf gives them, of what fd is.
+func (c *copier) attributesOf(f *found, fd int) (a attributes, err error) {
+	a = attributes{mode: permissions(f.stat.Mode), uid: f.stat.Uid, gid: f.stat.Gid}
+	if c.mustAsk(f) {
+		a.uid, a.gid, err = c.owner(fd)
+	}
+	return a, err
 }
 
 func (c *copier) file(f *found) error {
@@ -58,7 +96,10 @@ func (c *copier) file(f *found) error {
 	if err := c.left.file(f.stat.Size); err != nil {
 		return inEntry(f.name, err)
 	}
-	a := attributes{mode: permissions(f.stat.Mode), uid: f.stat.Uid, gid: f.stat.Gid}
+	a, err := c.attributesOf(f, int(data.Fd()))
+	if err != nil {
+		return inEntry(f.name, err)
+	}
 	return c.out.file(c.names(f), a, f.stat.Size, data)
 }
 

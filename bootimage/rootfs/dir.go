@@ -14,7 +14,7 @@ func writeDir(out *output, root *os.File, o Options) error {
 		return err
 	}
 	// What the directory has become meanwhile must not exceed the limits either.
-	c := &copier{out: out, left: newBudget(o), links: s.links, done: make(map[string]bool)}
+	c := &copier{out: out, left: newBudget(o), owner: o.Owner, links: s.links, done: make(map[string]bool)}
 	return walk(root, c)
 }
 

@@ -9,10 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"govmm/bootimage/initramfs"
 )
@@ -79,6 +82,47 @@ func TestDir(t *testing.T) {
 	again, _, err := convert(root, Options{})
 	if err != nil || !bytes.Equal(again, archive) {
 		t.Errorf("a second archive differs, %v", err)
+	}
+}
+
+// TestOwner has some entries belong to whom a user namespace does not show, and Options.Owner tell who that is.
+func TestOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away: sudo go test ./bootimage/rootfs")
+	}
+	root := populate(t)
+	hidden := map[uint64]string{}
+	for _, name := range []string{"etc", "a", "link", "pipe"} {
+		path := filepath.Join(root, name)
+		group := 65534
+		if name == "pipe" {
+			group = 1
+		}
+		var st unix.Stat_t
+		if err := errors.Join(os.Lchown(path, 65534, group), unix.Lstat(path, &st)); err != nil {
+			t.Fatal(err)
+		}
+		hidden[st.Ino] = name
+	}
+	owner := func(fd int) (uid, gid uint32, err error) {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || hidden[st.Ino] == "" {
+			t.Errorf("asked for the owner of inode %d, %v", st.Ino, err)
+		}
+		return 7, uint32(len(hidden[st.Ino])), nil
+	}
+	archive, _, err := convert(root, Options{Owner: owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"drwxr-x--- 7:3 etc", "-rw-r----- 7:1 a", "Lrwxrwxrwx 7:4 link -> /etc", "prw------- 7:4 pipe", "drwxr-xr-x 0:0 z"} {
+		if got := listing(t, archive); !slices.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	_, _, err = convert(root, Options{Owner: func(int) (uint32, uint32, error) { return 0, 0, io.ErrUnexpectedEOF }})
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("an owner that cannot be told: %v", err)
 	}
 }
 

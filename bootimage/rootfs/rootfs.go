@@ -27,7 +27,14 @@ type Options struct {
 	// stands for DefaultMaxEntries, and more than 2^31 - 1 for that. Memory is in proportion: for a tar's entry some 300
 	// bytes and its names, which may have 256 bytes on the average.
 	MaxEntries int
+
+	// Owner, if it is not nil, tells whose an open file is, which may be one that was opened with O_PATH. It is asked where stat has the number by which a user namespace shows
+	// all that it does not know (user_namespaces(7)).
+	Owner func(fd int) (uid, gid uint32, err error)
 }
+
+// overflowID is that number, unless /proc/sys/kernel/overflowuid was changed.
+const overflowID = 65534
 
 // Write adds the root file system at path, which is a directory or a tar archive, to w, and tells what it added and
 // what it left out. It does not close w; the owner that w has set is 0, 0 afterwards. What w has already cannot

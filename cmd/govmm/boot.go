@@ -133,11 +133,11 @@ func (f *bootFlags) run(replaced bool) error {
 	if err := stderr.during(ctx); err != nil {
 		return err
 	}
-	cfg, err := f.config(replaced)
-	if err != nil {
+	if err := f.sandbox.prepare(); err != nil {
 		return err
 	}
-	if err := f.sandbox.prepare(); err != nil {
+	cfg, err := f.config(replaced)
+	if err != nil {
 		return err
 	}
 	if err := closeStrays(f.devices.nets); err != nil {

@@ -14,6 +14,7 @@ import (
 	"govmm/bootimage/initramfs"
 	"govmm/bootimage/rootfs"
 	"govmm/devices/virtio/netif/usernet"
+	"govmm/sandbox"
 )
 
 // kernelVariable names a kernel for those who do not want to say it each time.
@@ -78,7 +79,8 @@ func (f *runFlags) initrd() (*arena, error) {
 
 func (f *runFlags) writeInitrd(archive io.Writer) error {
 	w := initramfs.NewWriter(archive)
-	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{})
+	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{Owner: sandbox.Owner})
+	sandbox.ForgetOwners()
 	if err != nil {
 		return fmt.Errorf("--rootfs: %w", err)
 	}

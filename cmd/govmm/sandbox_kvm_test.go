@@ -112,6 +112,17 @@ func TestSandboxFlag(t *testing.T) {
 	}
 }
 
+// TestFlagsBeforeTheCommand holds that a command that the entry does not find is not taken for one of another kind.
+func TestFlagsBeforeTheCommand(t *testing.T) {
+	for flag, want := range map[string]int{"--sandbox=on": 0, "--sandbox=strict": 1} {
+		r := finish(t, command(t, flag, "boot", writeGuest(t, guestPowerOff)))
+		if r.status != want {
+			t.Errorf("%s: %v", flag, r)
+		}
+		checkOneLine(t, r.stderr, "no namespaces (the first argument is not the command); put flags behind boot or run")
+	}
+}
+
 // TestSandboxLacks is a host that lacks a part: it is said, in one line, and strict refuses to start.
 func TestSandboxLacks(t *testing.T) {
 	for _, test := range []struct {
@@ -122,7 +133,7 @@ func TestSandboxLacks(t *testing.T) {
 		{noSeccomp, "no seccomp (not in this kernel); a host kernel with CONFIG_SECCOMP_FILTER", `seccomp +absent +not in this kernel`},
 		{noChroot, "no root directory (chroot to /proc/self/fdinfo: operation not permitted); let the container", `root directory +absent +chroot to .*: operation not permitted`},
 		{noCapability, "no root directory (there are privileges, but not CAP_SYS_CHROOT); let the container", `root directory +absent +there are privileges, but not CAP_SYS_CHROOT`},
-		{noUnshare, "no namespaces (unshare: operation not permitted); let the container that this runs in use unshare", `namespaces +absent +unshare: operation not permitted`},
+		{noUnshare, "no namespaces (unshare: operation not permitted); let the container, service or chroot that this runs in use unshare", `namespaces +absent +unshare: operation not permitted`},
 		{noProc, "no root directory (there is no /proc/self/fdinfo); mount /proc", `root directory +absent +there is no .*`},
 	} {
 		t.Run(string(test.arrange), func(t *testing.T) {

@@ -83,6 +83,39 @@ func (h *home) boot(flags ...string) *session {
 	return s
 }
 
+// TestTinyRunOwners has a user without privileges run a command in a directory with files of others, whom his user namespace does not show: the guest does. What the command
+// has for arguments does not change the sandbox.
+func TestTinyRunOwners(t *testing.T) {
+	h := newHome(t)
+	forAll(t, "/dev/kvm")
+	root := filepath.Join(h.dir, "root")
+	owners := map[string][2]int{"own": {anyUser, anyUser}, "root": {0, 0}, "group": {anyUser, 7}, "nobody": {65534, 65534}, "far": {1 << 30, 1<<31 + 5}, "link": {3, 4}, "dir": {5, 6}}
+	if err := errors.Join(os.MkdirAll(root+"/dir", 0o755), os.WriteFile(root+"/busybox", contents(t, "/bin/busybox"), 0o755), os.Symlink("nowhere", root+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for name, o := range owners {
+		path := filepath.Join(root, name)
+		if name != "link" && name != "dir" {
+			must(t, os.WriteFile(path, []byte("x"), 0o644))
+		}
+		must(t, os.Lchown(path, o[0], o[1]))
+		want = append(want, fmt.Sprintf("%s %d:%d\n", name, o[0], o[1]))
+	}
+	c := command(t, "run", "--sandbox=strict", "--kernel", h.kernel, "--rootfs", root, "/busybox", "sh", "-c", "/busybox stat -c '%n %u:%g' *", "--sandbox=off")
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: anyUser, Gid: anyUser}}
+	c.Env = append(c.Env, "HOME="+h.dir, "XDG_CACHE_HOME="+filepath.Join(h.dir, "cache"))
+	r := finish(t, c)
+	if r.status != 0 || r.stderr != "" {
+		t.Errorf("%v", r)
+	}
+	for _, line := range want {
+		if !strings.Contains("\n"+r.stdout, "\n"+line) {
+			t.Errorf("no %q in %q", line, r.stdout)
+		}
+	}
+}
+
 // TestTinyWithoutRoot has a user who may open /dev/kvm, and owns a tap, run a guest with a disk and that tap: no privilege is needed, also for the
 // sandbox, which is complete, with namespaces and an empty root directory.
 func TestTinyWithoutRoot(t *testing.T) {

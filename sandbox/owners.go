@@ -1,0 +1,75 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// keepOwners says to entry that the program will ask for owners of files. An entry of another's sets it before.
+var keepOwners uint32
+
+// owners guards the socket to the process that entry has left outside of the user namespace, and whether it is open.
+var owners struct {
+	mu     sync.Mutex
+	closed bool
+}
+
+// OverflowID is the number of users and groups that a user namespace does not show (user_namespaces(7)).
+const OverflowID = overflowID
+
+var errOwner = errors.New("the user namespace does not show whose it is; --sandbox=off does without")
+
+// Owner gives the user and group to whom an open file belongs, where stat shows OverflowID. The descriptor may be one of O_PATH. It works until Apply.
+func Owner(fd int) (uid, gid uint32, err error) {
+	owners.mu.Lock()
+	defer owners.mu.Unlock()
+	if entered.teller == 0 || owners.closed {
+		return statOwner(fd)
+	}
+	if err := unix.Sendmsg(int(entered.socket), []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL); err != nil {
+		return 0, 0, errors.Join(errOwner, err)
+	}
+	var answer [8]byte
+	for have := 0; have < len(answer); {
+		n, err := unix.Read(int(entered.socket), answer[have:])
+		if n == 0 && err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil && err != unix.EINTR {
+			return 0, 0, errors.Join(errOwner, err)
+		}
+		have += max(n, 0)
+	}
+	return binary.NativeEndian.Uint32(answer[:]), binary.NativeEndian.Uint32(answer[4:]), nil
+}
+
+// statOwner is Owner outside of a user namespace of entry's. In one it is an error.
+func statOwner(fd int) (uid, gid uint32, err error) {
+	if entered.step == entryUser {
+		return 0, 0, errOwner
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return st.Uid, st.Gid, err
+}
+
+// ForgetOwners ends the process outside. It may be called again.
+func ForgetOwners() {
+	owners.mu.Lock()
+	defer owners.mu.Unlock()
+	if entered.teller == 0 || owners.closed {
+		return
+	}
+	owners.closed = true
+	unix.Close(int(entered.socket))
+	for {
+		if _, err := unix.Wait4(int(entered.teller), nil, unix.WALL, nil); err != syscall.EINTR {
+			return
+		}
+	}
+}
