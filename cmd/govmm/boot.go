@@ -43,7 +43,8 @@ func newBootCommand() *cobra.Command {
 its serial console to standard input and output.
 
 On a terminal: Ctrl-A X ends the guest, Ctrl-A A sends Ctrl-A, Ctrl-A H shows help. Otherwise
-standard input is fed to the guest as it comes, and its end does not end the guest.
+standard input is fed to the guest as it comes, and its end does not end the guest. The guest
+waits a minute for a reader of standard output who takes nothing; what it writes then is dropped.
 
 ` + statusHelp,
 		Example: `  govmm boot /boot/vmlinuz-$(uname -r) initramfs.cpio
@@ -159,6 +160,7 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	defer out.close()
+	out.unread, out.name = mostUnread, "console"
 	cfg.Console = out // of a guest with another console too: its kernel may have something to say before that works
 	devices, err := f.devices.open(&cfg, out)
 	defer devices.close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 	"testing"
@@ -120,6 +121,36 @@ func TestOutputError(t *testing.T) {
 	}
 	if !errors.Is(context.Cause(ctx), syscall.EPIPE) {
 		t.Errorf("cause %v", context.Cause(ctx))
+	}
+}
+
+// TestOutputUnread holds that a run waits for a reader, but not for ever: what comes then is dropped and counted, and goes on to him when he reads again.
+func TestOutputUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	o, err := newOutput(t.Context(), w, nil)
+	must(t, err)
+	defer o.close()
+	o.unread, o.name = 50*time.Millisecond, "test"
+	piece := make([]byte, 1<<20) // more than any pipe holds
+	began := time.Now()
+	o.Write(piece)
+	if took := time.Since(began); took < o.unread {
+		t.Errorf("it gave up after %v", took)
+	}
+	first := o.dropped.Load()
+	o.Write(piece)
+	if more := o.dropped.Load() - first; first == 0 || more != int64(len(piece)) {
+		t.Errorf("%d bytes were dropped, and then %d of %d", first, more, len(piece))
+	}
+	taken, err := io.ReadFull(r, make([]byte, len(piece)-int(first)))
+	must(t, err)
+	o.Write([]byte("news"))
+	got := make([]byte, 10)
+	n, err := r.Read(got)
+	if string(got[:n]) != "news" || err != nil || o.dropped.Load() != 0 || o.waited.Load() != 0 {
+		t.Errorf("after %d bytes came %q, %v; %d are counted as dropped", taken, got[:n], err, o.dropped.Load())
 	}
 }
 

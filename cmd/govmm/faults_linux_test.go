@@ -198,7 +198,7 @@ func TestTinyFaultCache(t *testing.T) {
 }
 
 // TestTinyFaultConsole has nobody read the console. The guest waits, and the monitor does not grow; when somebody reads, the guest
-// goes on; when nobody does again, the monitor can still be ended.
+// goes on; when nobody does again, the guest goes on after a minute, and the monitor can still be ended.
 func TestTinyFaultConsole(t *testing.T) {
 	const pipeSize = 4096
 	initrd := guesttest.PatternInitrd(t)
@@ -210,6 +210,8 @@ func TestTinyFaultConsole(t *testing.T) {
 		c := command(t, "boot", "-m", "64M", "--console", console, "-a", "quiet -- 1 1 /dev/null", // which says more than any disk
 			guesttest.Kernel(t, "tiny"), initrd)
 		c.Stdout = w
+		says, err := c.StderrPipe()
+		must(t, err)
 		must(t, c.Start())
 		w.Close()
 		awaitFull(t, r, pipeSize)
@@ -222,6 +224,9 @@ func TestTinyFaultConsole(t *testing.T) {
 			t.Errorf("%s: the guest does not go on: %v", console, err)
 		}
 		awaitFull(t, r, pipeSize)
+		if console == "serial" {
+			goesOnUnread(t, r, bufio.NewScanner(says), pipeSize)
+		}
 		must(t, c.Process.Signal(syscall.SIGTERM))
 		if status := exitStatus(t, c.Wait()); status != 128+int(syscall.SIGTERM) {
 			t.Errorf("%s: exit status %d", console, status)
@@ -229,6 +234,22 @@ func TestTinyFaultConsole(t *testing.T) {
 		r.Close()
 	}
 	guesttest.Figure(t, "fault-console", "passed")
+}
+
+// goesOnUnread waits for as long as the guest waits for a reader, and holds that it goes on then, without what nobody has read.
+func goesOnUnread(t *testing.T, r *os.File, says *bufio.Scanner, size int) {
+	t.Helper()
+	hear := func(pattern string) {
+		if !says.Scan() || !regexp.MustCompile(pattern).MatchString(says.Text()) {
+			t.Errorf("the monitor says %q, %v; want %s", says.Text(), says.Err(), pattern)
+		}
+	}
+	hear("^govmm: console: nobody has read for 1m0s; what the guest writes is dropped until somebody does$")
+	time.Sleep(time.Second)
+	_, err := io.ReadFull(r, make([]byte, size+size/4))
+	must(t, err)
+	hear("^govmm: console: [0-9]{3,} bytes were dropped, because nobody read$")
+	awaitFull(t, r, size)
 }
 
 // awaitFull waits until a pipe of that size is full, or has no room for the console's next bytes.

@@ -10,8 +10,12 @@ import (
 )
 
 // stderr is standard error for all that this program says. Whoever reads it may stop doing so: that holds up a guest whose kernel's messages it is to
-// show, but neither the end of a run nor that of the program.
-var stderr = openOutput(os.Stderr, time.Second)
+// show, for a while, but neither the end of a run nor that of the program.
+var stderr = func() *output {
+	o := openOutput(os.Stderr, time.Second)
+	o.unread, o.name = mostUnread, "standard error"
+	return o
+}()
 
 // logOutput is where the log goes: standard error, with the line ends that a raw terminal needs.
 func logOutput() io.Writer {

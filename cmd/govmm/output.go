@@ -30,10 +30,19 @@ type output struct {
 	patience time.Duration
 	left     atomic.Int64
 
+	// unread is how long a run waits for a reader that takes nothing. What comes then is dropped until he does. Zero is for ever.
+	unread  time.Duration
+	waited  atomic.Int64 // of it, in nanoseconds, since he took something
+	dropped atomic.Int64 // bytes, since then
+	name    string       // for the log
+
 	failed atomic.Pointer[error] // the first error
 
 	turn sync.Mutex // of those who write to file itself: what has room for one may block a second
 }
+
+// mostUnread is how long a guest waits for somebody who reads its console. Nobody's not reading stops it for ever.
+const mostUnread = time.Minute
 
 // chunk is how much a pipe or terminal that polls as writable takes without blocking: PIPE_BUF.
 const chunk = 4096
@@ -121,12 +130,13 @@ func (o *output) close() {
 	}
 }
 
-// Write passes p on, however long that takes, unless the run ends meanwhile. An error
+// Write passes p on, however long that takes up to unread, unless the run ends meanwhile. An error
 // is the run's end; the UART has nothing to add to it.
 func (o *output) Write(p []byte) (int, error) {
 	try := o.own >= 0 // whether to write without waiting first
 	for rest := p; len(rest) > 0; {
 		if !try && !o.wait() {
+			o.drop(len(rest))
 			break
 		}
 		n, err := o.write(rest)
@@ -145,9 +155,28 @@ func (o *output) Write(p []byte) (int, error) {
 			break
 		}
 		rest = rest[n:]
-		o.left.Store(int64(o.patience))
+		o.taken()
 	}
 	return len(p), nil
+}
+
+// taken renews the patience with a reader who has taken something.
+func (o *output) taken() {
+	o.left.Store(int64(o.patience))
+	o.waited.Store(0)
+	if n := o.dropped.Swap(0); n > 0 {
+		go fmt.Fprintf(logOutput(), "govmm: %s: %d bytes were dropped, because nobody read\n", o.name, n) // which may take time, too
+	}
+}
+
+// drop counts what a run could not pass on.
+func (o *output) drop(n int) {
+	if o.unread == 0 || o.isOver() {
+		return
+	}
+	if o.dropped.Add(int64(n)) == int64(n) {
+		go fmt.Fprintf(logOutput(), "govmm: %s: nobody has read for %v; what the guest writes is dropped until somebody does\n", o.name, o.unread)
+	}
 }
 
 // strictOutput is an output that tells its writer of errors, who is to end by them: the command's status must not hide that its output is not whole.
@@ -188,6 +217,15 @@ func (o *output) pause() bool {
 	return !o.isOver() || o.left.Add(-int64(time.Millisecond)) > 0
 }
 
+// timeout is how long a run still waits for the reader, in milliseconds as poll(2) has them.
+func (o *output) timeout() int {
+	if o.unread == 0 {
+		return -1
+	}
+	left := o.unread - time.Duration(o.waited.Load())
+	return int(max(0, left+time.Millisecond-1).Milliseconds())
+}
+
 // isOver tells whether no run goes on.
 func (o *output) isOver() bool {
 	if o.over < 0 {
@@ -205,16 +243,21 @@ func (o *output) ready(timeout int) bool {
 	return n > 0 || err != nil && err != unix.EINTR // the write will tell of an error
 }
 
-// wait returns true when a write will not block, false when the run is over and patience with the reader too.
+// wait returns true when a write will not block, false when the reader has taken nothing for long enough, which is another time when the run is over.
 func (o *output) wait() bool {
 	for !o.isOver() {
 		fds := [2]unix.PollFd{{Fd: int32(o.file.Fd()), Events: unix.POLLOUT}, {Fd: int32(o.over), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds[:], -1)
+		began, timeout := time.Now(), o.timeout()
+		_, err := unix.Poll(fds[:], timeout)
+		o.waited.Add(int64(time.Since(began)))
 		if err == nil && fds[0].Revents != 0 {
 			return true // also with the run over: what fits goes out
 		}
 		if err != nil && err != unix.EINTR {
 			return true
+		}
+		if timeout == 0 {
+			return false
 		}
 	}
 	began, left := time.Now(), o.left.Load()
