@@ -138,7 +138,7 @@ bin/pattern: FORCE
 FAULTS_ENV = $(TINY_ENV) GOVMM_TEST_PATTERN=$(CURDIR)/bin/pattern
 test-faults: userland kernel bin/pattern ## faults of the host, killed monitors and soak tests, with small numbers
 	$(call in-nested,linux,machine,TestTinyBootsInARow TestTinyFaultyDisk,$(FAULTS_ENV),5m --always)
-	$(call in-nested,linux,cmd/govmm,TestTinyFault TestTinyKillRun "TestTiny(Kill$$|Soak|Many)",$(FAULTS_ENV),9m --always)
+	$(call in-nested,linux,cmd/govmm,"TestTinyFault[CN]" "TestTinyFault[^CN]" TestTinyKillRun "TestTiny(Kill$$|Soak|Many)",$(FAULTS_ENV),9m --always)
 
 # The same with large numbers, for docs/reliability.md. $(6) is the log's name.
 define reliability-in
