@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,16 +27,20 @@ func (h holding) most(o holding) holding {
 
 func holdingOf(t *testing.T, pid, ram int) holding {
 	t.Helper()
+	h, err := tryHolding(pid, ram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// tryHolding is holdingOf for a monitor that may end meanwhile.
+func tryHolding(pid, ram int) (holding, error) {
 	dir := filepath.Join("/proc", fmt.Sprint(pid))
-	files, err := os.ReadDir(filepath.Join(dir, "fd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	threads, err := os.ReadDir(filepath.Join(dir, "task"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return holding{memory: monitorMemory(t, filepath.Join(dir, "smaps"), ram), files: len(files), threads: len(threads)}
+	files, err1 := os.ReadDir(filepath.Join(dir, "fd"))
+	threads, err2 := os.ReadDir(filepath.Join(dir, "task"))
+	memory, err3 := monitorMemory(filepath.Join(dir, "smaps"), ram)
+	return holding{memory: memory, files: len(files), threads: len(threads)}, errors.Join(err1, err2, err3)
 }
 
 // goHeap is where the heap of Go programs begins.
@@ -43,11 +48,10 @@ const goHeap = 0xc000000000
 
 // monitorMemory adds up the private memory in a monitor's mappings, but for those of the guest's RAM: neighbours that have its size
 // together.
-func monitorMemory(t *testing.T, smaps string, ram int) (total int) {
-	t.Helper()
+func monitorMemory(smaps string, ram int) (total int, err error) {
 	f, err := os.Open(smaps)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	defer f.Close()
 	var start, end uint64
@@ -72,16 +76,16 @@ func monitorMemory(t *testing.T, smaps string, ram int) (total int) {
 		} else if strings.HasPrefix(words[0], "Private_") {
 			kib, err := strconv.Atoi(words[1])
 			if err != nil {
-				t.Fatal(err)
+				return 0, err
 			}
 			private += kib << 10
 		}
 	}
 	next()
 	if !found {
-		t.Errorf("%s has no guest RAM of %d bytes", smaps, ram)
+		return 0, fmt.Errorf("%s has no guest RAM of %d bytes", smaps, ram)
 	}
-	return total
+	return total, nil
 }
 
 // addresses reads a range of /proc/PID/smaps.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -20,10 +21,13 @@ import (
 const (
 	hostileTimeVar = "GOVMM_HOSTILE_TIME" // how long each guest is hostile
 	hostileTime    = "5s"
+
+	hostileMemory = 16 << 20 // what a monitor may grow by: pages of its program that it had given back, the heap between two collections, bounded queues
+	hostileFiles  = 64       // and descriptors: of interrupt vectors that are used for the first time
 )
 
 // TestHostileKernel has root in a guest take all devices from the kernel's drivers and write rubbish to everything. However
-// that ends for the guest, the monitor ends in order, and nothing of the host's is touched but the inside of the disk image.
+// that ends for the guest, the monitor ends in order and has not grown, and nothing of the host's is touched but the inside of the disk image.
 func TestHostileKernel(t *testing.T) {
 	for _, kernel := range netKernels {
 		t.Run(kernel, func(t *testing.T) { hostileKernel(t, guesttest.Kernel(t, kernel), 5) })
@@ -44,14 +48,18 @@ func hostileKernel(t *testing.T, kernel string, devices int, flags ...string) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(disk), "neighbour"), make([]byte, 4096), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := filesBeside(t, disk)
+	files := filesBeside(t, disk)
 	c := commandWithin(t, limit+2*runTime, append(append([]string{"boot"}, flags...), "-a", "quiet console=ttyS0 -- hostile -time "+duration, "-m", "512M", "-c", "2",
 		"-d", disk, "-n", "user,restrict", "--balloon", "--console", "virtio", kernel, guesttest.Initramfs(t))...)
 	// A guest that has written over its own kernel may stand still for ever.
 	term := time.AfterFunc(limit+100*time.Second, func() { _ = c.Process.Signal(syscall.SIGTERM) })
 	defer term.Stop()
 	started := time.Now()
-	r := finish(t, c)
+	r, before, after := watch(t, c, 512<<20, ", ports ")
+	t.Logf("the monitor held %+v at first and %+v at last", before, after)
+	if before.files == 0 || after.files == 0 || after.files > before.files+hostileFiles || after.memory > before.memory+hostileMemory {
+		t.Errorf("the monitor held %+v, and in the end %+v", before, after)
+	}
 
 	if want := fmt.Sprintf(" %d devices, ports true", devices); !strings.Contains(r.stdout, want) {
 		t.Errorf("the guest has not %q; standard error: %s\nits console:%s", want, r.stderr, tail(r.stdout))
@@ -66,8 +74,8 @@ func hostileKernel(t *testing.T, kernel string, devices int, flags ...string) {
 	default:
 		t.Errorf("exit status %d; standard error: %s", r.status, r.stderr)
 	}
-	if after := filesBeside(t, disk); after != before {
-		t.Errorf("files were\n%s, are\n%s", before, after)
+	if now := filesBeside(t, disk); now != files {
+		t.Errorf("files were\n%s, are\n%s", files, now)
 	}
 	writes := "unknown"
 	if found := regexp.MustCompile(`hostile: (\d+) writes`).FindStringSubmatch(r.stdout); found != nil {
@@ -76,10 +84,35 @@ func hostileKernel(t *testing.T, kernel string, devices int, flags ...string) {
 	t.Logf("exit status %d, %s writes; standard error: %s\nthe console's end:%s", r.status, writes, r.stderr, tail(r.stdout))
 	name := strings.TrimPrefix(t.Name(), "TestHostileKernel/")
 	for key, value := range map[string]string{
+		"descriptors": fmt.Sprintf("%d, %d", before.files, after.files), "memory": fmt.Sprintf("%d, %d KiB", before.memory>>10, after.memory>>10),
 		"writes": writes, "seconds": fmt.Sprintf("%.1f s", time.Since(started).Seconds()), "exit status": strconv.Itoa(r.status),
 	} {
 		guesttest.Figure(t, fmt.Sprintf("hostile kernel %s: %s", name, key), value)
 	}
+}
+
+// watch runs a monitor to its end, and gives what it held when its guest had written a text, and just before the end.
+func watch(t *testing.T, c *exec.Cmd, ram int, text string) (r result, first, last holding) {
+	t.Helper()
+	out, err := c.StdoutPipe()
+	must(t, err)
+	errs, err := c.StderrPipe()
+	must(t, err)
+	must(t, c.Start())
+	stdout, stderr := showScreen(out), showScreen(errs)
+	stdout.await(regexp.MustCompile(regexp.QuoteMeta(text)))
+	for !stdout.over() || !stderr.over() {
+		now, err := tryHolding(c.Process.Pid, ram)
+		switch {
+		case err != nil: // it ends
+		case first.files == 0:
+			first = now
+		default:
+			last = now
+		}
+		time.Sleep(time.Second / 2)
+	}
+	return result{exitStatus(t, c.Wait()), stdout.all(), stderr.all()}, first, last
 }
 
 // filesBeside are the files in the directory of an image, with their content, but for the image's own.

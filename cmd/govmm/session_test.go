@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -152,8 +153,8 @@ type screen struct {
 	more  *sync.Cond
 }
 
-// showScreen starts a screen, which ends with the terminal.
-func showScreen(terminal *os.File) *screen {
+// showScreen starts a screen, which ends with the terminal, or what else it shows.
+func showScreen(terminal io.Reader) *screen {
 	s := new(screen)
 	s.more = sync.NewCond(&s.mu)
 	go func() {
@@ -199,6 +200,13 @@ func (s *screen) await(want *regexp.Regexp) (text string, ok bool) {
 
 // patience is less than runTime, so that a test says what it waited for.
 const patience = runTime * 3 / 4
+
+// over tells whether there will be no more.
+func (s *screen) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
 
 func (s *screen) all() string {
 	s.mu.Lock()
