@@ -263,6 +263,83 @@ func TestOutputFails(t *testing.T) {
 	}
 }
 
+// deaf is a guest that takes nothing.
+func deaf(ctx context.Context, _ []byte) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// TestOutputOfTheGone holds that output is passed on whole, and the session ends, when the guest takes no more input because it is gone: after the end of its command, without
+// one, by a broken stream, and before it was there; also with input on its way.
+func TestOutputOfTheGone(t *testing.T) {
+	for name, test := range map[string]struct {
+		end   []byte
+		ready bool
+		ends  bool
+	}{
+		"exit":          {AppendFrame(nil, Exit, []byte{3}), true, true},
+		"no exit":       {nil, true, false},
+		"broken stream": {AppendFrame(nil, 77, nil), true, true},
+		"never ready":   {AppendFrame(nil, Exit, []byte{3}), false, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			out := &reader{take: make(chan int, OutputWindow)}
+			s := NewSession(out, out)
+			s.Connect(deaf)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go s.Run(ctx)
+			if test.ready {
+				s.Write(AppendFrame(nil, Ready, nil))
+			}
+			fed := make(chan error, 1)
+			go func() { fed <- s.Feed(ctx, strings.NewReader(strings.Repeat("x", 2*Window))) }()
+			synctest.Wait()
+			for range OutputWindow / MaxPayload {
+				s.Write(AppendFrame(nil, Output, make([]byte, MaxPayload)))
+			}
+			s.Write(test.end)
+			for range OutputWindow / MaxPayload {
+				out.take <- 1
+			}
+			s.Flush(ctx)
+			ended := false
+			select {
+			case <-s.Ended():
+				ended = true
+			default:
+			}
+			if ctx.Err() != nil || out.Len() != OutputWindow || ended != test.ends {
+				t.Errorf("%s: %d bytes of %d, ended %v", name, out.Len(), OutputWindow, ended)
+			}
+			<-s.Gone()
+			<-fed
+			s.Join()
+		})
+	}
+}
+
+// TestOutputCutOff holds that a command's status does not stand for output that was not taken when the run ended.
+func TestOutputCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &reader{take: make(chan int)}
+		s := NewSession(out, out)
+		s.Connect(deaf)
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		s.Write(AppendFrame(AppendFrame(nil, Output, []byte("x")), Exit, []byte{0}))
+		synctest.Wait()
+		cancel()
+		out.take <- 1 // which an output does that gives up
+		s.Join()
+		select {
+		case <-s.Ended():
+			t.Error("the session has ended as if all was well")
+		default:
+		}
+	})
+}
+
 // TestFlush holds that what a guest has written that is gone is passed on, and is no end of the command.
 func TestFlush(t *testing.T) {
 	var out bytes.Buffer

@@ -29,6 +29,9 @@ type Session struct {
 	ended chan struct{}
 	ran   chan struct{} // closed when Run returns
 
+	listens context.Context // done when there is nobody in the guest any more to send to
+	deaf    context.CancelFunc
+
 	endMu  sync.Mutex
 	over   bool // the end has come from the guest
 	status int
@@ -42,6 +45,7 @@ func NewSession(out, errs io.Writer) *Session {
 		out: out, errs: errs, outbox: newOutbox(), room: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}), ran: make(chan struct{}),
 	}
+	s.listens, s.deaf = context.WithCancel(context.Background())
 	s.left.Store(Window)
 	s.decoder.Handle = s.handle
 	return s
@@ -55,6 +59,9 @@ func (s *Session) Ready() <-chan struct{} { return s.ready }
 
 // Ended is closed by Run when the command has ended, or could not be started, or the stream broke, and all output was passed on.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
+
+// Gone is closed when the command is gone, though its output may still be on its way.
+func (s *Session) Gone() <-chan struct{} { return s.listens.Done() }
 
 // A StartError says why the guest did not start the command, with the status that a shell would exit with.
 type StartError struct {
@@ -90,6 +97,12 @@ func (s *Session) finish(err error) {
 	if s.err == nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
+	s.gone()
+}
+
+// gone says that nothing more comes from the guest, and that nothing goes there.
+func (s *Session) gone() {
+	s.deaf()
 	s.outbox.end()
 }
 
@@ -105,30 +118,30 @@ func (s *Session) Run(ctx context.Context) {
 		}
 		frames, over = s.outbox.take(frames)
 		if err := s.pass(ctx, frames); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
 			s.finish(err)
 			break
 		}
 	}
 	s.endMu.Lock()
 	defer s.endMu.Unlock()
-	if s.over {
+	if s.over && ctx.Err() == nil { // else not all of the output may have been taken
 		close(s.ended)
 	}
 }
 
 // Flush says that no more will be written, because the guest is gone, and waits until what has come is passed on, or ctx is done.
 func (s *Session) Flush(ctx context.Context) {
-	s.outbox.end()
+	s.gone()
 	select {
 	case <-s.ran:
 	case <-ctx.Done():
 	}
 }
 
-// pass passes frames on, and tells the guest.
+// Join waits until Run has returned, which is soon after its context is done, if who takes the output sees to that.
+func (s *Session) Join() { <-s.ran }
+
+// pass passes frames on, and tells the guest, if it is there. The guest may not listen, but what is passed on does not depend on that once it is gone.
 func (s *Session) pass(ctx context.Context, frames []byte) error {
 	for len(frames) > 0 {
 		size := int(binary.LittleEndian.Uint16(frames[2:]))
@@ -141,13 +154,13 @@ func (s *Session) pass(ctx context.Context, frames []byte) error {
 		}
 		frames = frames[headerSize+size:]
 		s.outbox.passed(size)
-		if s.passed += size; s.passed < passedStep {
-			continue
+		if s.passed += size; s.passed >= passedStep {
+			_ = s.frame(ctx, Passed, binary.LittleEndian.AppendUint32(nil, uint32(s.passed)))
+			s.passed = 0
 		}
-		if err := s.frame(ctx, Passed, binary.LittleEndian.AppendUint32(nil, uint32(s.passed))); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return nil // Run sees to it
 		}
-		s.passed = 0
 	}
 	return nil
 }
@@ -234,6 +247,8 @@ func (s *Session) input(ctx context.Context, p []byte) error {
 	for s.left.Load() < int64(len(p)) {
 		select {
 		case <-s.room:
+		case <-s.listens.Done():
+			return s.listens.Err()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -254,6 +269,9 @@ func (s *Session) Resize(ctx context.Context, cols, rows uint16) error {
 
 // frame sends a frame whole, or as far as ctx lets it, when the guest listens.
 func (s *Session) frame(ctx context.Context, kind Kind, p []byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.listens, cancel)()
 	select {
 	case <-s.ready:
 	case <-ctx.Done():

@@ -65,8 +65,12 @@ func linkedDeed(t *testing.T, u user, name string) *exec.Cmd {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: u.credential}
 		return c
 	}
-	if why, err := command("namespaces: which").Output(); err != nil || len(why) > 0 {
-		t.Skipf("%s cannot have namespaces here: %s%v", u.name, why, err)
+	why, err := command("namespaces: which").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(why) > 0 {
+		t.Skipf("%s cannot have namespaces here: %s", u.name, why)
 	}
 	return command(name)
 }

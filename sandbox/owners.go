@@ -19,17 +19,22 @@ var owners struct {
 	closed bool
 }
 
-// OverflowID is the number of users and groups that a user namespace does not show (user_namespaces(7)).
-const OverflowID = overflowID
-
 var errOwner = errors.New("the user namespace does not show whose it is; --sandbox=off does without")
 
-// Owner gives the user and group to whom an open file belongs, where stat shows OverflowID. The descriptor may be one of O_PATH. It works until Apply.
-func Owner(fd int) (uid, gid uint32, err error) {
+// Owners gives what tells whose an open file is, whose descriptor may be one of O_PATH, in a user namespace of entry's, which does not show other users than its own. Outside of
+// one it is nil. What it gives works until ForgetOwners.
+func Owners() func(fd int) (uid, gid uint32, err error) {
+	if entered.step != entryUser {
+		return nil
+	}
+	return askOwner
+}
+
+func askOwner(fd int) (uid, gid uint32, err error) {
 	owners.mu.Lock()
 	defer owners.mu.Unlock()
 	if entered.teller == 0 || owners.closed {
-		return statOwner(fd)
+		return 0, 0, errOwner
 	}
 	if err := unix.Sendmsg(int(entered.socket), []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL); err != nil {
 		return 0, 0, errors.Join(errOwner, err)
@@ -48,17 +53,7 @@ func Owner(fd int) (uid, gid uint32, err error) {
 	return binary.NativeEndian.Uint32(answer[:]), binary.NativeEndian.Uint32(answer[4:]), nil
 }
 
-// statOwner is Owner outside of a user namespace of entry's. In one it is an error.
-func statOwner(fd int) (uid, gid uint32, err error) {
-	if entered.step == entryUser {
-		return 0, 0, errOwner
-	}
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return st.Uid, st.Gid, err
-}
-
-// ForgetOwners ends the process outside. It may be called again.
+// ForgetOwners ends the process outside, which Apply does, too. It may be called again.
 func ForgetOwners() {
 	owners.mu.Lock()
 	defer owners.mu.Unlock()

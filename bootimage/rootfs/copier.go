@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,9 +70,9 @@ func (c *copier) attributes(f *found) (attributes, error) {
 	return c.attributesOf(f, int(file.Fd()))
 }
 
-// mustAsk tells whether stat does not have the owner.
+// mustAsk tells whether stat may not have the owner.
 func (c *copier) mustAsk(f *found) bool {
-	return c.owner != nil && (f.stat.Uid == overflowID || f.stat.Gid == overflowID)
+	return c.owner != nil && (f.stat.Uid != uint32(os.Geteuid()) || f.stat.Gid != uint32(os.Getegid()))
 }
 
 // attributesOf gives them, of what fd is.

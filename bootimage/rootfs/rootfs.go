@@ -28,13 +28,10 @@ type Options struct {
 	// bytes and its names, which may have 256 bytes on the average.
 	MaxEntries int
 
-	// Owner, if it is not nil, tells whose an open file is, which may be one that was opened with O_PATH. It is asked where stat has the number by which a user namespace shows
-	// all that it does not know (user_namespaces(7)).
+	// Owner, if it is not nil, tells whose an open file of a directory is, which may be one that was opened with O_PATH. It is asked for files that are not this process's user's
+	// and group's: in a user namespace stat does not show whose those are (user_namespaces(7)).
 	Owner func(fd int) (uid, gid uint32, err error)
 }
-
-// overflowID is that number, unless /proc/sys/kernel/overflowuid was changed.
-const overflowID = 65534
 
 // Write adds the root file system at path, which is a directory or a tar archive, to w, and tells what it added and
 // what it left out. It does not close w; the owner that w has set is 0, 0 afterwards. What w has already cannot

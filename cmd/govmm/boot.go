@@ -160,7 +160,7 @@ func (f *bootFlags) run(replaced bool) error {
 		return err
 	}
 	defer out.close()
-	out.unread, out.name = mostUnread, "console"
+	out.unread = mostUnread
 	cfg.Console = out // of a guest with another console too: its kernel may have something to say before that works
 	devices, err := f.devices.open(&cfg, out)
 	defer devices.close()

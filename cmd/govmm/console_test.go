@@ -149,7 +149,7 @@ func TestOutputUnread(t *testing.T) {
 	o.Write([]byte("news"))
 	got := make([]byte, 10)
 	n, err := r.Read(got)
-	if string(got[:n]) != "news" || err != nil || o.dropped.Load() != 0 || o.waited.Load() != 0 {
+	if string(got[:n]) != "news" || err != nil || o.dropped.Load() != 0 || o.since.Load() != 0 {
 		t.Errorf("after %d bytes came %q, %v; %d are counted as dropped", taken, got[:n], err, o.dropped.Load())
 	}
 }

@@ -29,8 +29,10 @@ notBoot:
 	MOVL	$1, govmm∕sandbox·keepOwners(SB) // of the root file system
 options:
 	LEAQ	24(SP), DI // &argv[2]
-	MOVQ	$0x6f62646e61732d2d, R9 // "--sandbo"
+	MOVQ	$0x6f62646e61732d2d, R9  // "--sandbo"
 	MOVQ	$0x736f627265762d2d, R11 // "--verbos"
+	MOVQ	$0x61772d6264672d2d, R12 // "--gdb-wa"
+	MOVQ	$0x616b2d6264672d2d, R13 // "--gdb-ka"
 next:
 	MOVQ	(DI), SI
 	ADDQ	$8, DI
@@ -38,6 +40,7 @@ next:
 	JEQ	enter
 	CMPB	(SI), $0x2d // '-'
 	JEQ	option
+argument:
 	ORL	R8, R10
 	CMPL	R10, $1 // of run, and no value
 	JEQ	enter
@@ -45,15 +48,35 @@ next:
 	JMP	next
 
 option:
+	CMPB	1(SI), $0
+	JEQ	argument
 	MOVL	$0, R10
-	CMPW	(SI), $0x762d // "-v"
+	CMPB	1(SI), $0x2d
+	JEQ	long
+short: // -v takes no value, and may have others behind it
+	CMPB	1(SI), $0x76 // 'v'
+	JNE	letter
+	INCQ	SI
+	CMPB	1(SI), $0
 	JEQ	next
-	CMPQ	R11, (SI) // "--verbose"
+	CMPB	1(SI), $0x3d
 	JEQ	next
-	CMPW	(SI), $0x2d2d // "--"
-	JNE	search
-	CMPB	2(SI), $0 // and no more: what follows is not an option
+	JMP	short
+letter: // its value is behind it, or may be the next argument
+	CMPB	2(SI), $0
+	JNE	next
+	MOVL	$2, R10
+	JMP	next
+
+long:
+	CMPB	2(SI), $0 // what follows "--" is not an option
 	JEQ	enter
+	CMPQ	R11, (SI)
+	JEQ	next
+	CMPQ	R12, (SI)
+	JEQ	next
+	CMPQ	R13, (SI)
+	JEQ	next
 	CMPQ	R9, (SI)
 	JNE	search
 	CMPB	8(SI), $0x78 // 'x'
@@ -73,7 +96,7 @@ value:
 	CMPL	10(SI), $0x0066666f
 	JEQ	off
 	JMP	next
-search: // An option has its value behind '=', or the next argument may be that.
+search: // its value is behind '=', or may be the next argument
 	INCQ	SI
 	CMPB	(SI), $0x3d
 	JEQ	next

@@ -32,9 +32,9 @@ type output struct {
 
 	// unread is how long a run waits for a reader that takes nothing. What comes then is dropped until he does. Zero is for ever.
 	unread  time.Duration
-	waited  atomic.Int64 // of it, in nanoseconds, since he took something
+	since   atomic.Int64 // when somebody began to wait for him, in nanoseconds of clock; 0 when nobody has since he took something
 	dropped atomic.Int64 // bytes, since then
-	name    string       // for the log
+	name    string       // for errors and the log
 
 	failed atomic.Pointer[error] // the first error
 
@@ -61,7 +61,7 @@ func newOutput(ctx context.Context, file *os.File, end context.CancelCauseFunc) 
 
 // openOutput gives an output while no run goes on, which gives up after patience.
 func openOutput(file *os.File, patience time.Duration) *output {
-	o := &output{file: file, own: openAgain(file), over: -1, patience: patience}
+	o := &output{file: file, own: openAgain(file), over: -1, patience: patience, name: "console output"}
 	o.left.Store(int64(patience))
 	return o
 }
@@ -142,6 +142,7 @@ func (o *output) Write(p []byte) (int, error) {
 		n, err := o.write(rest)
 		if errors.Is(err, unix.EAGAIN) {
 			if !try && !o.pause() {
+				o.drop(len(rest))
 				break
 			}
 			try = false
@@ -150,7 +151,7 @@ func (o *output) Write(p []byte) (int, error) {
 		if err != nil {
 			o.failed.CompareAndSwap(nil, &err)
 			if o.end != nil {
-				o.end(fmt.Errorf("console output: %w", err))
+				o.end(fmt.Errorf("%s: %w", o.name, err))
 			}
 			break
 		}
@@ -163,7 +164,7 @@ func (o *output) Write(p []byte) (int, error) {
 // taken renews the patience with a reader who has taken something.
 func (o *output) taken() {
 	o.left.Store(int64(o.patience))
-	o.waited.Store(0)
+	o.since.Store(0)
 	if n := o.dropped.Swap(0); n > 0 {
 		go fmt.Fprintf(logOutput(), "govmm: %s: %d bytes were dropped, because nobody read\n", o.name, n) // which may take time, too
 	}
@@ -185,7 +186,7 @@ type strictOutput struct{ *output }
 func (o strictOutput) Write(p []byte) (int, error) {
 	n, _ := o.output.Write(p)
 	if err := o.failed.Load(); err != nil {
-		return 0, fmt.Errorf("standard output or error: %w", *err)
+		return 0, fmt.Errorf("%s: %w", o.name, *err)
 	}
 	return n, nil
 }
@@ -214,15 +215,26 @@ func (o *output) write(p []byte) (int, error) {
 // pause is for an output that has room, but not enough: for a line end on a terminal that makes two characters of it. It returns false as wait does.
 func (o *output) pause() bool {
 	time.Sleep(time.Millisecond)
-	return !o.isOver() || o.left.Add(-int64(time.Millisecond)) > 0
+	if !o.isOver() {
+		return o.timeout() != 0
+	}
+	return o.left.Add(-int64(time.Millisecond)) > 0
 }
 
-// timeout is how long a run still waits for the reader, in milliseconds as poll(2) has them.
+// clockStart is what clock counts from.
+var clockStart = time.Now()
+
+// clock is never 0.
+func clock() int64 { return int64(time.Since(clockStart)) | 1 }
+
+// timeout is how long a run still waits for the reader, in milliseconds as poll(2) has them. The time begins with the first call.
 func (o *output) timeout() int {
 	if o.unread == 0 {
 		return -1
 	}
-	left := o.unread - time.Duration(o.waited.Load())
+	now := clock()
+	o.since.CompareAndSwap(0, now)
+	left := o.unread - time.Duration(now-o.since.Load())
 	return int(max(0, left+time.Millisecond-1).Milliseconds())
 }
 
@@ -247,9 +259,8 @@ func (o *output) ready(timeout int) bool {
 func (o *output) wait() bool {
 	for !o.isOver() {
 		fds := [2]unix.PollFd{{Fd: int32(o.file.Fd()), Events: unix.POLLOUT}, {Fd: int32(o.over), Events: unix.POLLIN}}
-		began, timeout := time.Now(), o.timeout()
+		timeout := o.timeout()
 		_, err := unix.Poll(fds[:], timeout)
-		o.waited.Add(int64(time.Since(began)))
 		if err == nil && fds[0].Revents != 0 {
 			return true // also with the run over: what fits goes out
 		}

@@ -161,6 +161,7 @@ func (f *runFlags) runStatus() (int, error) {
 		return 0, err
 	}
 	defer errs.close()
+	out.name, errs.name = "standard output", "standard error"
 	session := agent.NewSession(strictOutput{out}, strictOutput{errs})
 	kernelSays := newKernelLog(f.verbose)
 	defer f.trace.close()
@@ -201,6 +202,7 @@ func (f *runFlags) attend(ctx context.Context, end context.CancelCauseFunc, m *m
 	session.Flush(ctx)
 	cause := context.Cause(ctx)
 	end(nil)
+	session.Join() // outputs give up when the run is over
 	con.restore()
 	warn(f.trace.write(m)) // the exit status stays the command's
 	select {
@@ -256,6 +258,21 @@ func (f *runFlags) connect(ctx context.Context, con *console, session *agent.Ses
 	return con.start(ctx, func(_ context.Context, p []byte) (int, error) { return w.Write(p) })
 }
 
+// hears tells whether there is a command that can be sent a signal: not before it starts, nor when its output is all that is left of it.
+func hears(session *agent.Session) bool {
+	select {
+	case <-session.Gone():
+		return false
+	default:
+	}
+	select {
+	case <-session.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
 // forwardSignals gives the command the signals that end programs; a second one ends the guest, and one while the run ends the program, whatever it waits for.
 func forwardSignals(ctx context.Context, end context.CancelCauseFunc, session *agent.Session) (stop func()) {
 	got := make(chan os.Signal, 1)
@@ -272,10 +289,8 @@ func forwardSignals(ctx context.Context, end context.CancelCauseFunc, session *a
 			select {
 			case s := <-got:
 				sig := s.(syscall.Signal)
-				select {
-				case <-session.Ready():
-				default:
-					n++ // there is no command yet
+				if !hears(session) {
+					n++
 				}
 				if n > 0 {
 					end(&signalError{sig})

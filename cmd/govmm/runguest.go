@@ -79,7 +79,7 @@ func (f *runFlags) initrd() (*arena, error) {
 
 func (f *runFlags) writeInitrd(archive io.Writer) error {
 	w := initramfs.NewWriter(archive)
-	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{Owner: sandbox.Owner})
+	report, err := rootfs.Write(w, f.rootfs, rootfs.Options{Owner: sandbox.Owners()})
 	sandbox.ForgetOwners()
 	if err != nil {
 		return fmt.Errorf("--rootfs: %w", err)
