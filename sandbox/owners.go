@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"syscall"
@@ -37,7 +38,7 @@ func askOwner(fd int) (uid, gid uint32, err error) {
 		return 0, 0, errOwner
 	}
 	if err := unix.Sendmsg(int(entered.socket), []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL); err != nil {
-		return 0, 0, errors.Join(errOwner, err)
+		return 0, 0, fmt.Errorf("%w (%w)", errOwner, err)
 	}
 	var answer [8]byte
 	for have := 0; have < len(answer); {
@@ -46,7 +47,7 @@ func askOwner(fd int) (uid, gid uint32, err error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil && err != unix.EINTR {
-			return 0, 0, errors.Join(errOwner, err)
+			return 0, 0, fmt.Errorf("%w (%w)", errOwner, err)
 		}
 		have += max(n, 0)
 	}
