@@ -105,10 +105,12 @@ func write(path, text string) error {
 }
 
 // namespaceLayer tells what the entry has come to.
-func namespaceLayer() Layer {
+func namespaceLayer() Layer { return entered.layer() }
+
+func (s entryState) layer() Layer {
 	missing := func(detail, remedy string) Layer { return Layer{Name: "namespaces", Detail: detail, Remedy: remedy} }
-	errno := syscall.Errno(entered.errno)
-	switch entered.step {
+	errno := syscall.Errno(s.errno)
+	switch s.step {
 	case entryUser:
 		if unmapped != nil {
 			return missing(unmapped.Error(), "--sandbox=off does without")
@@ -174,10 +176,7 @@ func offeredNamespaces() Layer {
 	if entered.step != entryNone || linked == linkedPlain {
 		return namespaceLayer()
 	}
-	was := entered
-	defer func() { entered = was }()
-	entered = tryNamespaces()
-	return namespaceLayer()
+	return tryNamespaces().layer()
 }
 
 // tryNamespaces has a child enter them that then runs no program.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -81,18 +80,7 @@ func TestNamespaces(t *testing.T) {
 	for _, u := range users() {
 		t.Run(u.name, func(t *testing.T) {
 			c := linkedDeed(t, u, "wait")
-			r, err := c.StderrPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = c.Process.Signal(syscall.SIGKILL); _ = c.Wait() }()
-			if text, err := io.ReadAll(io.LimitReader(r, int64(len("ready\n")))); string(text) != "ready\n" {
-				rest, _ := io.ReadAll(r)
-				t.Fatalf("%v: %s%s", err, text, rest)
-			}
+			startWaiting(t, c)
 			dir := fmt.Sprintf("/proc/%d", c.Process.Pid)
 			for name, own := range map[string]bool{"mnt": true, "user": !u.privileged(), "net": false, "pid": false} {
 				was, err1 := os.Readlink("/proc/self/ns/" + name)
@@ -134,8 +122,9 @@ func TestInNamespaces(t *testing.T) {
 	}
 }
 
-// TestRefusedNamespaces has users without privileges begin where namespaces cannot be had, or would do harm: the process begins without them, and says why.
-func TestRefusedNamespaces(t *testing.T) {
+// linkedForRoot is linkedTest for what takes root to arrange.
+func linkedForRoot(t *testing.T) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can arrange this: sudo go test ./sandbox")
 	}
@@ -143,6 +132,12 @@ func TestRefusedNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// TestRefusedNamespaces has users without privileges begin where namespaces cannot be had, or would do harm: the process begins without them, and says why.
+func TestRefusedNamespaces(t *testing.T) {
+	path := linkedForRoot(t)
 	plain := copyOfTest(t, filepath.Dir(path))
 	const as = "exec setpriv --clear-groups --reuid 1000 --regid 1000 "
 	for _, test := range []struct{ name, arrange, want string }{
@@ -171,13 +166,7 @@ func TestRefusedNamespaces(t *testing.T) {
 
 // TestRefusedMap has the map of users refused when the process is in the namespace already, as a security module may: it goes on, and knows that it does not know whose files are.
 func TestRefusedMap(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can arrange this: sudo go test ./sandbox")
-	}
-	path, err := linkedTest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := linkedForRoot(t)
 	c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", "mount --bind /dev/full /proc/$$/setgroups; exec setpriv --clear-groups --reuid 1000 --regid 1000 "+path)
 	c.Env = append(os.Environ(), deedVariable+"=namespaces: which")
 	text, err := c.CombinedOutput()
@@ -202,13 +191,7 @@ func copyOfTest(t *testing.T, dir string) string {
 
 // TestMountsStay has root's process make itself a root directory where mounts are shared with others, as they are under systemd: nothing of it becomes theirs.
 func TestMountsStay(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can arrange this: sudo go test ./sandbox")
-	}
-	path, err := linkedTest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := linkedForRoot(t)
 	c := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-e", "-c", "mount --make-rshared /; cat /proc/self/mountinfo; echo; "+path+"; cat /proc/self/mountinfo")
 	c.Env = append(os.Environ(), deedVariable+"=namespaces: unseen")
 	text, err := c.CombinedOutput()

@@ -26,8 +26,8 @@ func (c capabilitySet) any() bool { return c[0].Permitted|c[1].Permitted != 0 }
 func (c capabilitySet) effective(capability int) bool { return c[0].Effective&(1<<capability) != 0 }
 
 // privilegeLayers are the capabilities, and the root directory, which only a process with CAP_SYS_CHROOT can give up. The root directory of another stays, and
-// Landlock keeps all that is below it from the process.
-func privilegeLayers() []Layer {
+// Landlock keeps all that is below it from the process. namespaces are what a process without privileges would have that capability by.
+func privilegeLayers(namespaces Layer) []Layer {
 	have, err := capabilities()
 	if err != nil {
 		return []Layer{{Name: "capabilities", Detail: err.Error(), Remedy: "let the container that this runs in use capget"}}
@@ -44,10 +44,8 @@ func privilegeLayers() []Layer {
 		}
 	case have.any():
 		return append(layers, noChroot)
-	default:
-		if l := offeredNamespaces(); !l.Have {
-			return append(layers, Layer{Name: "root directory", Detail: "stays, without namespaces", Remedy: l.Remedy})
-		}
+	case !namespaces.Have:
+		return append(layers, Layer{Name: "root directory", Detail: "stays, without namespaces", Remedy: namespaces.Remedy})
 	}
 	return append(layers, Layer{Name: "root directory", Have: true, Detail: "given up; with --net user the name servers' directory is left, and without namespaces all"})
 }

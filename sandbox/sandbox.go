@@ -76,7 +76,8 @@ var foreignThreads = Layer{
 // Layers looks at what the host and this program offer, and changes nothing.
 func Layers() []Layer {
 	limits := Layer{Name: "limits", Have: true, Detail: "no core files, no locked memory, no message queues, and without --net user few descriptors"}
-	return append(append(append(basicLayers(), offeredNamespaces()), privilegeLayers()...), limits)
+	namespaces := offeredNamespaces()
+	return append(append(append(basicLayers(), namespaces), privilegeLayers(namespaces)...), limits)
 }
 
 // basicLayers are those that all processes need, but for the namespaces.

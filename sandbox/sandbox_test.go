@@ -328,17 +328,7 @@ func TestForbidden(t *testing.T) {
 func TestState(t *testing.T) {
 	c := exec.CommandContext(t.Context(), "/proc/self/exe")
 	c.Env = append(os.Environ(), deedVariable+"=wait")
-	r, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Process.Signal(syscall.SIGKILL); _ = c.Wait() }()
-	if _, err := io.ReadFull(r, make([]byte, len("ready\n"))); err != nil {
-		t.Fatal(err)
-	}
+	startWaiting(t, c)
 	dir := fmt.Sprintf("/proc/%d", c.Process.Pid)
 	for _, status := range threads(t, dir) {
 		matchAll(t, status, `NoNewPrivs:\s1\n`, `Seccomp:\s2\n`, `CapPrm:\s0+\n`, `CapEff:\s0+\n`, `CapInh:\s0+\n`, `CapAmb:\s0+\n`)
@@ -350,6 +340,23 @@ func TestState(t *testing.T) {
 	matchAll(t, limits, `Max core file size\s+0\s+0\s`, `Max open files\s+100\s+100\s`, `Max locked memory\s+0\s+0\s`, `Max msgqueue size\s+0\s+0\s`)
 	if root, err := os.Readlink(dir + "/root"); os.Geteuid() == 0 && !strings.HasSuffix(root, "/fdinfo") {
 		t.Errorf("the root directory is %s, %v", root, err)
+	}
+}
+
+// startWaiting starts a process that is in the sandbox when this returns, and waits there until the test ends.
+func startWaiting(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	r, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Signal(syscall.SIGKILL); _ = c.Wait() })
+	if text, err := io.ReadAll(io.LimitReader(r, int64(len("ready\n")))); string(text) != "ready\n" {
+		rest, _ := io.ReadAll(r)
+		t.Fatalf("%v: %s%s", err, text, rest)
 	}
 }
 
