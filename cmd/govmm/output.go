@@ -164,6 +164,9 @@ func (o *output) Write(p []byte) (int, error) {
 // taken renews the patience with a reader who has taken something.
 func (o *output) taken() {
 	o.left.Store(int64(o.patience))
+	if o.since.Load() == 0 && o.dropped.Load() == 0 { // nobody has waited
+		return
+	}
 	o.since.Store(0)
 	if n := o.dropped.Swap(0); n > 0 {
 		go fmt.Fprintf(logOutput(), "govmm: %s: %d bytes were dropped, because nobody read\n", o.name, n) // which may take time, too
