@@ -20,7 +20,7 @@ func (b *bench) boots() error {
 		all = append(all, b.bootsOf(k)...)
 	}
 	// All of them in turn, so that what changes during the run changes all of them alike, and in another order each time, because what runs leaves the host's memory in
-	// a state that the next one feels: after QEMU, govmm takes 1 % longer for the tiny kernel.
+	// a state that the next one feels.
 	for round := range b.report.Runs + 1 {
 		order := rand.New(rand.NewPCG(uint64(round), 0)).Perm(len(all))
 		for _, i := range order {
